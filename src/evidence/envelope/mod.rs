@@ -1,0 +1,17 @@
+//! The envelope: what an element is made of, what may be withheld, how large things may be (ENVELOPE.md sections 3, 6 and 8).
+
+mod check;
+mod disclosure;
+mod kind;
+pub mod limits;
+mod model;
+pub mod pointer;
+mod text;
+
+pub use check::{Fault, FaultReason, WITHHELD};
+pub(crate) use check::{check_ingest, check_recorded, contains_commitment, is_commitment, stated_commitment};
+pub use disclosure::{DEFAULT_PRIVATE, Disclosure, NotPrivate, PrivateMembers};
+pub use kind::Kind;
+pub(crate) use model::RESULTS;
+pub use text::{CANONICALIZATION, ENVELOPE_FORMAT, SEALED_FORMAT};
+pub(crate) use text::{Parts, envelope_text, list};

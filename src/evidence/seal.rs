@@ -1,0 +1,275 @@
+//! Elements in, sealed envelope out, byte for byte (ENVELOPE.md sections 4 and 5).
+
+use std::fmt;
+
+use super::canonical::{self, Object, Value};
+use super::chain::{Chain, Head};
+use super::digest::{Digest, merkle_root};
+use super::dsse::{self, MAX_ARTIFACT_SUBJECTS, PAYLOAD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE};
+use super::envelope::limits::{MAX_ELEMENT_BYTES, MAX_ELEMENTS, MAX_ENVELOPE_BYTES};
+use super::envelope::{
+    Disclosure, ENVELOPE_FORMAT, Fault, Kind, Parts, PrivateMembers, SEALED_FORMAT, check_ingest,
+    envelope_text, list,
+};
+use super::key::SigningKey;
+use super::time::Timestamp;
+
+/// A run's record while it grows: the canonical text of each element, chained in the order of recording.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    elements: Vec<(Kind, String)>,
+    chain: Chain,
+    disclosures: Vec<Disclosure>,
+    evidence_id: String,
+    last_at: Option<Timestamp>,
+    bytes: usize,
+}
+
+/// Why an element cannot be recorded, or a record not sealed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SealError {
+    /// Anything after the outcome.
+    AfterOutcome,
+    /// The first element is not the run, or a later one is.
+    Order,
+    /// The element breaks the model or its limits.
+    Element(Fault),
+    /// The element is larger than 256 KiB, as it came or with what is withheld.
+    ElementTooLarge {
+        /// Its size in canonical form.
+        bytes: usize,
+    },
+    /// The envelope would be larger than 64 MiB, or have more than 100,000 elements.
+    EnvelopeTooLarge,
+    /// There is no key to sign with.
+    NoKey,
+    /// The run is not closed: there is no outcome.
+    NotClosed,
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SealError::AfterOutcome => {
+                f.write_str("the run is closed; nothing can be recorded after its outcome")
+            }
+            SealError::Order => f.write_str("a record begins with its run, and has one"),
+            SealError::Element(fault) => write!(f, "{fault}"),
+            SealError::ElementTooLarge { bytes } => {
+                write!(f, "an element of {bytes} bytes; at most {MAX_ELEMENT_BYTES} are allowed")
+            }
+            SealError::EnvelopeTooLarge => {
+                write!(f, "more than {MAX_ELEMENTS} elements or {MAX_ENVELOPE_BYTES} bytes in one run")
+            }
+            SealError::NoKey => f.write_str("a seal needs at least one key"),
+            SealError::NotClosed => f.write_str("the run has no outcome yet, so it cannot be sealed"),
+        }
+    }
+}
+
+impl std::error::Error for SealError {}
+
+impl From<Fault> for SealError {
+    fn from(fault: Fault) -> Self {
+        SealError::Element(fault)
+    }
+}
+
+impl Record {
+    /// A record without elements.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records one element: the members of its kind without `type`, `seq` and `recorded_at`, which are given here.
+    /// `recorded_at` never goes back: an earlier `now` counts as the one before. `salt` gives 16 fresh random bytes
+    /// at each call. On an error nothing is recorded.
+    pub fn push(
+        &mut self,
+        kind: Kind,
+        mut members: Object<'static>,
+        now: Timestamp,
+        private: &PrivateMembers,
+        salt: &mut dyn FnMut() -> [u8; 16],
+    ) -> Result<Head, SealError> {
+        match self.elements.last() {
+            None if kind != Kind::Run => return Err(SealError::Order),
+            Some(_) if kind == Kind::Run => return Err(SealError::Order),
+            Some((Kind::Outcome, _)) => return Err(SealError::AfterOutcome),
+            _ => {}
+        }
+        members.insert("type", kind.as_str());
+        check_ingest(kind, &members)?;
+        let recorded_at = self.last_at.map_or(now, |last| last.max(now));
+        members.insert("recorded_at", recorded_at);
+        members.insert("seq", Value::count(self.chain.next_seq()));
+        check_size(members.canonical().len())?;
+
+        let index = self.elements.iter().filter(|(other, _)| *other == kind).count();
+        let disclosures = private.withhold(kind, index, &mut members, salt);
+        let text = members.canonical().into_owned();
+        check_size(text.len())?;
+        // A link and the comma before it are 180 bytes.
+        let bytes = self.bytes.saturating_add(text.len()).saturating_add(181);
+        if self.elements.len() >= MAX_ELEMENTS || bytes > MAX_ENVELOPE_BYTES {
+            return Err(SealError::EnvelopeTooLarge);
+        }
+
+        if kind == Kind::Run {
+            self.evidence_id = members.text("evidence_id").unwrap_or_default().to_owned();
+        }
+        self.bytes = bytes;
+        self.last_at = Some(recorded_at);
+        self.disclosures.extend(disclosures);
+        let head = self.chain.push(Digest::of(&text));
+        self.elements.push((kind, text));
+        Ok(head)
+    }
+
+    /// The canonical text of the envelope so far.
+    pub fn envelope_text(&self) -> String {
+        let elements: Vec<(Kind, &str)> =
+            self.elements.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
+        let head = self.chain.links().last().map_or(super::chain::GENESIS, |last| last.entry_hash);
+        envelope_text(&Parts {
+            evidence_id: &self.evidence_id,
+            elements: &elements,
+            links: self.chain.links(),
+            head_entry_hash: head,
+        })
+    }
+
+    /// Seals the record with these keys. `now` is when; `sealed_at` is not before anything recorded.
+    pub fn seal(&self, now: Timestamp, keys: &[&SigningKey]) -> Result<Sealed, SealError> {
+        if !matches!(self.elements.last(), Some((Kind::Outcome, _))) {
+            return Err(SealError::NotClosed);
+        }
+        if keys.is_empty() {
+            return Err(SealError::NoKey);
+        }
+        let envelope = self.envelope_text();
+        if envelope.len() > MAX_ENVELOPE_BYTES {
+            return Err(SealError::EnvelopeTooLarge);
+        }
+        let envelope_digest = Digest::of(&envelope);
+        let sealed_at = self.last_at.map_or(now, |last| last.max(now));
+        let statement = self.statement(envelope_digest, sealed_at);
+        let seal = sign(statement.canonical().as_bytes(), keys);
+        let disclosures: Vec<Value<'_>> = self.disclosures.iter().cloned().map(Value::from).collect();
+        let file = sealed_text(&disclosures, &envelope, &[], &seal.canonical());
+        Ok(Sealed { evidence_id: self.evidence_id.clone(), envelope_digest, file })
+    }
+
+    /// The in-toto Statement over this envelope.
+    fn statement(&self, envelope_digest: Digest, sealed_at: Timestamp) -> Object<'static> {
+        let mut subjects = vec![subject(format!("run/{}", self.evidence_id), envelope_digest.to_hex())];
+        let artifacts = self.members_of(Kind::Artifact);
+        subjects.extend(artifacts.iter().take(MAX_ARTIFACT_SUBJECTS).map(|artifact| {
+            let [id, digest] = ["artifact_id", "digest"].map(|name| artifact.text(name).unwrap_or_default());
+            subject(format!("artifact/{id}"), digest.trim_start_matches("sha256:").to_owned())
+        }));
+        let links = self.chain.links();
+        let text = |kind, name: &str| {
+            self.members_of(kind)
+                .first()
+                .and_then(|element| element.text(name))
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let predicate = Object::from_iter([
+            ("format", ENVELOPE_FORMAT.into()),
+            ("envelope_digest", envelope_digest.into()),
+            ("evidence_id", self.evidence_id.clone().into()),
+            ("run_id", text(Kind::Run, "run_id").into()),
+            ("project", text(Kind::Run, "project").into()),
+            ("result", text(Kind::Outcome, "result").into()),
+            ("entries", Value::count(links.len() as u64)),
+            ("head_entry_hash", links.last().map_or(Value::Null, |last| last.entry_hash.into())),
+            ("entries_root", merkle_root(links.iter().map(|link| link.digest)).into()),
+            ("artifacts", Value::count(artifacts.len() as u64)),
+            ("sealed_at", sealed_at.into()),
+            (
+                "sealer",
+                Object::from_iter([("name", "sealstone"), ("version", env!("CARGO_PKG_VERSION"))]).into(),
+            ),
+        ]);
+        Object::from_iter([
+            ("_type", STATEMENT_TYPE.into()),
+            ("subject", Value::from(subjects)),
+            ("predicateType", PREDICATE_TYPE.into()),
+            ("predicate", predicate.into()),
+        ])
+    }
+
+    fn members_of(&self, kind: Kind) -> Vec<Object<'_>> {
+        let texts = self.elements.iter().filter(|(other, _)| *other == kind).map(|(_, text)| text);
+        let parsed = texts.filter_map(|text| canonical::parse(text.as_bytes(), text.len()).ok());
+        parsed
+            .filter_map(|value| if let Value::Object(object) = value { Some(object) } else { None })
+            .collect()
+    }
+}
+
+/// A sealed envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Which run it is of.
+    pub evidence_id: String,
+    /// The digest of the envelope in it.
+    pub envelope_digest: Digest,
+    /// The file, in canonical form.
+    pub file: String,
+}
+
+/// The same sealed envelope with only those disclosures whose pointer is to be kept: what is sealed is not touched.
+/// The document must have passed [`verify`](super::verify::verify) without `schema.invalid`; `None` if it is no sealed envelope.
+pub fn with_disclosures(document: &Object<'_>, keep: impl Fn(&str) -> bool) -> Option<String> {
+    let kept = |disclosure: &&Value<'_>| disclosure.as_object().and_then(|d| d.text("at")).is_some_and(&keep);
+    let disclosures: Vec<Value<'_>> = document.list("disclosures")?.iter().filter(kept).cloned().collect();
+    let seal = document.object("seal")?.canonical();
+    Some(sealed_text(
+        &disclosures,
+        &document.object("envelope")?.canonical(),
+        document.list("receipts")?,
+        &seal,
+    ))
+}
+
+fn sealed_text(disclosures: &[Value<'_>], envelope: &str, receipts: &[Value<'_>], seal: &str) -> String {
+    let value = |out: &mut String, value: &Value<'_>| out.push_str(&value.canonical());
+    let mut out = String::with_capacity(envelope.len().saturating_add(seal.len()).saturating_add(512));
+    out.push_str("{\"disclosures\":");
+    list(&mut out, disclosures.iter(), value);
+    out.push_str(",\"envelope\":");
+    out.push_str(envelope);
+    out.push_str(",\"format\":\"");
+    out.push_str(SEALED_FORMAT);
+    out.push_str("\",\"receipts\":");
+    list(&mut out, receipts.iter(), value);
+    out.push_str(",\"seal\":");
+    out.push_str(seal);
+    out.push('}');
+    out
+}
+
+fn sign(payload: &[u8], keys: &[&SigningKey]) -> Object<'static> {
+    let message = dsse::pre_authentication_encoding(PAYLOAD_TYPE, payload);
+    let signatures = keys.iter().map(|key| {
+        let sig = dsse::encode_base64(&key.sign(&message));
+        Object::from_iter([("keyid", key.public().keyid()), ("sig", sig)])
+    });
+    Object::from_iter([
+        ("payloadType", PAYLOAD_TYPE.into()),
+        ("payload", dsse::encode_base64(payload).into()),
+        ("signatures", Value::from(signatures.collect::<Vec<_>>())),
+    ])
+}
+
+fn subject(name: String, sha256: String) -> Object<'static> {
+    let digest = Object::from_iter([("sha256", sha256)]);
+    Object::from_iter([("name", Value::from(name)), ("digest", digest.into())])
+}
+
+fn check_size(bytes: usize) -> Result<(), SealError> {
+    if bytes > MAX_ELEMENT_BYTES { Err(SealError::ElementTooLarge { bytes }) } else { Ok(()) }
+}

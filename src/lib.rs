@@ -1,0 +1,2 @@
+//! evidence
+pub mod evidence;
