@@ -1,2 +1,7 @@
-//! main
-fn main() {}
+//! The `sealstone` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sealstone::cli::main()
+}

@@ -1,0 +1,274 @@
+//! `sealstone exec`: a command recorded, sealed and verified on this machine.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::local_key;
+use super::style::{DOUBT, FAINT, GOOD, RESET, printable};
+use crate::evidence::envelope::{DEFAULT_PRIVATE, PrivateMembers};
+use crate::evidence::key::SigningKey;
+use crate::evidence::keyring::{Keyring, Terms};
+use crate::evidence::seal::Sealed;
+use crate::evidence::time::Timestamp;
+use crate::evidence::verify::{Held, verify};
+use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
+use crate::files::write_durably;
+
+/// The evidence could not be made, and `--require-evidence` was given.
+const NO_EVIDENCE: u8 = 125;
+/// Where sealed envelopes go that no `--out` names.
+const DIRECTORY: &str = "sealstone-evidence";
+
+/// Runs a command as a step, passes its output and its exit status on, and seals what it did into a file. What becomes of
+/// the evidence never changes the exit status, unless --require-evidence is given.
+#[derive(Args)]
+#[command(after_help = EXEC_HELP)]
+pub(crate) struct ExecArguments {
+    /// Name of the step (default: that of the program)
+    #[arg(long, value_name = "ID")]
+    step: Option<String>,
+    /// Kind of the step: command, lint, test, build, deploy …
+    #[arg(long, value_name = "KIND", default_value = "command")]
+    kind: String,
+    /// Project (default: owner and name of the git remote, else the directory)
+    #[arg(long, value_name = "NAME", env = "SEALSTONE_PROJECT")]
+    project: Option<String>,
+    /// Name of the run (default: a fresh UUID)
+    #[arg(long, value_name = "ID")]
+    run_id: Option<String>,
+    /// What was asked for, in words
+    #[arg(long, value_name = "TEXT")]
+    intent: Option<String>,
+    /// A label of the run; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
+    /// A file that the command makes, recorded by its digest; repeatable
+    #[arg(long, value_name = "[ID=]PATH", value_parser = parse_artifact)]
+    artifact: Vec<ArtifactFile>,
+    /// Keep what the command writes in this file too
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Withhold what this pointer names, in place of the default; * in it is any index, "*" alone all that may be; repeatable
+    #[arg(long, value_name = "POINTER")]
+    private: Vec<String>,
+    /// The sealed envelope (default: sealstone-evidence/EVIDENCE_ID.json)
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Signing key (default: ~/.local/share/sealstone/key.pem, made at first use)
+    #[arg(long, value_name = "FILE", env = "SEALSTONE_KEY")]
+    key: Option<PathBuf>,
+    /// Exit 125 if the evidence cannot be made
+    #[arg(long)]
+    require_evidence: bool,
+    /// Say nothing but what went wrong
+    #[arg(long, short)]
+    quiet: bool,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+const EXEC_HELP: &str = "\
+Exit status: that of the command; 127 not found, 126 not executable, 128+n ended by signal n.
+125 with --require-evidence if there is no evidence; 64 wrong arguments, before anything is run.
+
+Withheld by default: /execution/steps/*/command and /run/trigger/actor. The sealed file still discloses them;
+`sealstone pack` makes a copy that does not.";
+
+pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
+    let private = match arguments.private.as_slice() {
+        [] => PrivateMembers::parse(DEFAULT_PRIVATE),
+        pointers => PrivateMembers::parse(pointers.iter().map(String::as_str)),
+    };
+    let command = Command {
+        command: arguments.command.clone(),
+        step_id: arguments.step.clone(),
+        kind: arguments.kind.clone(),
+        project: arguments.project.clone(),
+        run_id: arguments.run_id.clone(),
+        intent: arguments.intent.clone(),
+        labels: arguments.label.clone(),
+        private: private.map_err(Failure::usage)?,
+    };
+    let directory = std::env::current_dir().unwrap_or_default();
+    let surroundings = Surroundings {
+        now: &now,
+        salt: &random,
+        directory: &directory,
+        ci: std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false"),
+        evidence_id: fresh_evidence_id(),
+    };
+    let subject = Subject::of_current_directory();
+    let recording = Recording::open(command, subject.as_ref(), &surroundings).map_err(Failure::usage)?;
+    let prepared = Evidence::prepare(&arguments, &surroundings.evidence_id);
+    if let (Err(failure), true) = (&prepared, arguments.require_evidence) {
+        return Err(Failure::new(NO_EVIDENCE, format!("{}; nothing was run", failure.message())));
+    }
+
+    let (execution, log) = execute(&arguments)?;
+    let sealed = prepared.and_then(|evidence| evidence.seal(recording, &execution, &log, &arguments));
+    match sealed {
+        Ok(()) => Ok(execution.ended.status()),
+        Err(failure) => {
+            warn(&format!("no evidence of this run: {}", failure.message()));
+            Ok(if arguments.require_evidence { NO_EVIDENCE } else { execution.ended.status() })
+        }
+    }
+}
+
+/// Runs the command; only the operating system's refusal to let us watch it is an error.
+fn execute(arguments: &ExecArguments) -> Result<(Execution, Log), Failure> {
+    let file = arguments.log.as_ref().and_then(|path| {
+        File::create(path)
+            .inspect_err(|error| warn(&format!("cannot write the log {}: {error}", path.display())))
+            .ok()
+    });
+    let log = Arc::new(Mutex::new(Log::new(file)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let execution =
+        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, Arc::clone(&log))));
+    let execution =
+        execution.map_err(|error| Failure::new(NO_EVIDENCE, format!("cannot watch the command: {error}")))?;
+    if let exec::Ended::NotStarted(error) = &execution.ended {
+        let program = arguments.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+        warn(&format!("cannot run {program}: {error}"));
+    }
+    let mut log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Err(error) = log.finish() {
+        warn(&format!("the log is not complete: {error}"));
+    }
+    Ok((execution, log))
+}
+
+/// What sealing needs, looked for before the command runs.
+struct Evidence {
+    key: SigningKey,
+    key_path: PathBuf,
+    out: PathBuf,
+    made_key: bool,
+}
+
+impl Evidence {
+    fn prepare(arguments: &ExecArguments, evidence_id: &str) -> Result<Self, Failure> {
+        let key_path = arguments.key.clone().map_or_else(local_key::default_path, Ok)?;
+        let (key, made_key) = local_key::read_or_make(&key_path)?;
+        let out = match &arguments.out {
+            Some(out) => out.clone(),
+            None => default_directory()
+                .map_err(|error| cannot_write(Path::new(DIRECTORY), &error))?
+                .join(format!("{evidence_id}.json")),
+        };
+        Ok(Self { key, key_path, out, made_key })
+    }
+
+    fn seal(
+        &self,
+        mut recording: Recording<'_>,
+        execution: &Execution,
+        log: &Log,
+        arguments: &ExecArguments,
+    ) -> Result<(), Failure> {
+        let mut artifact_ids = Vec::new();
+        for file in &arguments.artifact {
+            match recording.artifact(file) {
+                Ok(artifact_id) => artifact_ids.push(artifact_id),
+                Err(why) => warn(&format!("artifact {} is not recorded: {why}", file.path.display())),
+            }
+        }
+        let refused = |error| Failure::new(NO_EVIDENCE, error);
+        recording.close(execution, log, artifact_ids).map_err(refused)?;
+        let sealed = recording.seal(&self.key).map_err(refused)?;
+        self.verify(&sealed)?;
+        write_durably(&self.out, sealed.file.as_bytes()).map_err(|error| cannot_write(&self.out, &error))?;
+        if !arguments.quiet {
+            self.tell(&sealed);
+        }
+        Ok(())
+    }
+
+    /// Nothing is given out that does not verify.
+    fn verify(&self, sealed: &Sealed) -> Result<(), Failure> {
+        let mut keyring = Keyring::new();
+        keyring.add(self.key.public(), Terms::default()).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
+        let held = Held { keyring: Some(keyring), ..Held::default() };
+        let judged = verify(sealed.file.as_bytes(), &held);
+        match judged.verified() {
+            Some(_) => Ok(()),
+            None => {
+                let first = judged.report.first_failure.map(|first| first.code.as_str()).unwrap_or_default();
+                Err(Failure::new(
+                    NO_EVIDENCE,
+                    format!("what was sealed does not verify ({first}); please report this"),
+                ))
+            }
+        }
+    }
+
+    fn tell(&self, sealed: &Sealed) {
+        let out = printable(&self.out.display().to_string());
+        if self.made_key {
+            let path = printable(&self.key_path.display().to_string());
+            anstream::eprintln!("{FAINT}sealstone: made the signing key {path}; keep it secret{RESET}");
+        }
+        let keyring = printable(&local_key::keyring_path(&self.key_path).display().to_string());
+        anstream::eprintln!(
+            "{GOOD}sealed and verified{RESET} {out}\n{FAINT}check it anywhere: sealstone verify {out} --keys {keyring}{RESET}\n\
+             {FAINT}envelope {}{RESET}",
+            sealed.envelope_digest
+        );
+    }
+}
+
+/// The directory of sealed envelopes; git is told to pass it over, so that evidence does not make a checkout dirty.
+fn default_directory() -> io::Result<PathBuf> {
+    let directory = PathBuf::from(DIRECTORY);
+    fs::create_dir_all(&directory)?;
+    let ignore = directory.join(".gitignore");
+    if !ignore.exists() {
+        fs::write(ignore, "*\n")?;
+    }
+    Ok(directory)
+}
+
+fn warn(message: &str) {
+    anstream::eprintln!("{DOUBT}sealstone:{RESET} {}", printable(message));
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(NO_EVIDENCE, format!("cannot write {}: {error}", path.display()))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+fn fresh_evidence_id() -> String {
+    let ms = u64::try_from(now().unix_ms()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(ms, &random()).into_uuid().to_string()
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE expected, like team=core")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn parse_artifact(text: &str) -> Result<ArtifactFile, String> {
+    Ok(match text.split_once('=') {
+        Some((id, path)) => ArtifactFile { artifact_id: Some(id.to_owned()), path: path.into() },
+        None => ArtifactFile { artifact_id: None, path: text.into() },
+    })
+}

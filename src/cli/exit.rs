@@ -1,0 +1,62 @@
+//! Exit statuses, and the one line that comes with a failure.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use super::style;
+
+/// Not a sealed envelope, or a keyring that is refused.
+pub(super) const UNREADABLE: u8 = 2;
+/// Wrong arguments (sysexits EX_USAGE).
+pub(super) const USAGE: u8 = 64;
+/// A file that cannot be read (EX_NOINPUT).
+pub(super) const NO_INPUT: u8 = 66;
+/// A file that cannot be written (EX_CANTCREAT).
+pub(super) const CANNOT_WRITE: u8 = 73;
+
+/// Why a command stops, and with which status.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: u8,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: u8, message: impl Display) -> Self {
+        Self { status, message: message.to_string() }
+    }
+
+    pub(super) fn usage(message: impl Display) -> Self {
+        Self::new(USAGE, message)
+    }
+
+    pub(super) fn no_input(message: impl Display) -> Self {
+        Self::new(NO_INPUT, message)
+    }
+
+    pub(super) fn status(&self) -> u8 {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Says why on standard error.
+    pub(super) fn tell(self) -> ExitCode {
+        anstream::eprintln!("{}sealstone:{} {}", style::BAD, style::RESET, style::printable(&self.message));
+        self.status.into()
+    }
+}
+
+/// Writes the answer. A reader that went away is no failure.
+pub(super) fn answer(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(CANNOT_WRITE, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,185 @@
+//! The child process: its output passed through as it is, its end waited for, signals passed on.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::log::Log;
+
+/// How long a child may take to end after a signal, before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long output is waited for that something left behind by the child still holds open.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How the command ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// By itself, with this status.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+    /// It never began.
+    NotStarted(io::Error),
+}
+
+impl Ended {
+    /// The status that a shell would give: 127 not found, 126 not executable, 128 + n by signal n.
+    pub(crate) fn status(&self) -> u8 {
+        let status = match self {
+            Ended::Exited(status) => *status,
+            Ended::Killed(signal) => signal.saturating_add(128),
+            Ended::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => 127,
+            Ended::NotStarted(_) => 126,
+        };
+        u8::try_from(status).unwrap_or(u8::MAX)
+    }
+}
+
+/// What came of running a command.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    /// How it ended.
+    pub(crate) ended: Ended,
+    /// Whether this process was asked to end meanwhile.
+    pub(crate) aborted: bool,
+    /// Whether something that the child left behind still held its output open.
+    pub(crate) output_left_open: bool,
+}
+
+/// Runs the command to its end. Its standard input is this process's; its output goes to this process's as it comes, and
+/// into the log. SIGINT, SIGTERM and SIGHUP are passed on, and after a grace the child is killed.
+pub(crate) async fn run(command: &[OsString], log: Arc<Mutex<Log>>) -> io::Result<Execution> {
+    let mut signals = Signals::listen()?;
+    let (mut child, pumps) = match start(command, &log) {
+        Ok(started) => started,
+        Err(error) => {
+            return Ok(Execution {
+                ended: Ended::NotStarted(error),
+                aborted: false,
+                output_left_open: false,
+            });
+        }
+    };
+    let mut aborted = false;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            received = signals.next() => {
+                if aborted {
+                    child.start_kill()?;
+                } else {
+                    pass_on(&child, received);
+                }
+                aborted = true;
+            }
+            () = sleep(GRACE), if aborted => child.start_kill()?,
+        }
+    };
+    let output_left_open = timeout(DRAIN, async {
+        for pump in pumps {
+            // The sender is dropped when its thread ends, however it ends.
+            let _ = pump.await;
+        }
+    });
+    Ok(Execution { ended: ended(status), aborted, output_left_open: output_left_open.await.is_err() })
+}
+
+type Pumps = [oneshot::Receiver<()>; 2];
+
+fn start(command: &[OsString], log: &Arc<Mutex<Log>>) -> io::Result<(Child, Pumps)> {
+    let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command"))?;
+    let mut child =
+        Command::new(program).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pipe = || io::Error::other("the child has no output");
+    let out = child.stdout.take().ok_or_else(pipe)?.into_owned_fd()?;
+    let err = child.stderr.take().ok_or_else(pipe)?.into_owned_fd()?;
+    let pumps = [pump(out, io::stdout().as_fd(), log)?, pump(err, io::stderr().as_fd(), log)?];
+    Ok((child, pumps))
+}
+
+/// Passes on what comes, until the end of `from` or until `to` takes no more; then `from` is closed, and who goes on
+/// writing is told so by the kernel, as without us.
+fn pump(from: OwnedFd, to: BorrowedFd<'_>, log: &Arc<Mutex<Log>>) -> io::Result<oneshot::Receiver<()>> {
+    let (done, ended) = oneshot::channel();
+    let (mut from, mut to, log) = (File::from(from), File::from(to.try_clone_to_owned()?), Arc::clone(log));
+    thread::Builder::new().name("output".into()).spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(n) = from.read(&mut buffer) {
+            let bytes = buffer.get(..n).unwrap_or_default();
+            log.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+            if bytes.is_empty() || write_all(&mut to, bytes).is_err() {
+                break;
+            }
+        }
+        drop(done);
+    })?;
+    Ok(ended)
+}
+
+/// Waits where the other end was made non-blocking and is full.
+fn write_all(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(1))
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A terminal sends SIGINT to the child as well; twice is more than was meant.
+fn pass_on(child: &Child, received: Signal) {
+    let sent_by_terminal = received == Signal::INT && io::stdin().is_terminal();
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid.filter(|_| !sent_by_terminal) {
+        // It may have ended in this moment; then there is nobody to tell.
+        let _ = kill_process(pid, received);
+    }
+}
+
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hangup.recv() => Signal::HUP,
+        }
+    }
+}
+
+fn ended(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Exited(code),
+        (None, signal) => Ended::Killed(signal.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,14 @@
+//! A command as a step: run it, and tell what it did in elements.
+
+mod artifact;
+mod child;
+mod log;
+mod names;
+mod recording;
+mod subject;
+
+pub(crate) use artifact::ArtifactFile;
+pub(crate) use child::{Ended, Execution, run};
+pub(crate) use log::Log;
+pub(crate) use recording::{Command, Recording, Surroundings};
+pub(crate) use subject::Subject;

@@ -1,0 +1,213 @@
+//! One command as a whole run: run, artifacts, step, outcome.
+
+use std::ffi::OsString;
+
+use super::artifact::ArtifactFile;
+use super::child::{Ended, Execution};
+use super::log::Log;
+use super::names::path_id;
+use super::subject::{Subject, default_project};
+use crate::evidence::canonical::{Object, Value};
+use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
+use crate::evidence::envelope::{Kind, PrivateMembers};
+use crate::evidence::key::SigningKey;
+use crate::evidence::seal::{Record, SealError, Sealed};
+use crate::evidence::time::Timestamp;
+
+/// Time, randomness and place, given by who starts all this.
+pub(crate) struct Surroundings<'s> {
+    pub(crate) now: &'s dyn Fn() -> Timestamp,
+    pub(crate) salt: &'s dyn Fn() -> [u8; 16],
+    pub(crate) directory: &'s std::path::Path,
+    /// Whether a CI system runs this.
+    pub(crate) ci: bool,
+    /// A fresh UUIDv7.
+    pub(crate) evidence_id: String,
+}
+
+/// What is to be run, and what it is to be called.
+#[derive(Debug, Default)]
+pub(crate) struct Command {
+    pub(crate) command: Vec<OsString>,
+    pub(crate) step_id: Option<String>,
+    pub(crate) kind: String,
+    pub(crate) project: Option<String>,
+    pub(crate) run_id: Option<String>,
+    pub(crate) intent: Option<String>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) private: PrivateMembers,
+}
+
+impl Command {
+    fn step_id(&self) -> String {
+        let program = self.command.first().map(std::path::Path::new).and_then(|program| program.file_name());
+        let program = program.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.step_id.clone().unwrap_or_else(|| path_id(&program, "command"))
+    }
+}
+
+/// A run that is being recorded.
+pub(crate) struct Recording<'s> {
+    record: Record,
+    command: Command,
+    surroundings: &'s Surroundings<'s>,
+    started_at: Timestamp,
+}
+
+impl<'s> Recording<'s> {
+    /// Opens the run. An error says which of what the user gave cannot be recorded.
+    pub(crate) fn open(
+        command: Command,
+        subject: Option<&Subject>,
+        surroundings: &'s Surroundings<'s>,
+    ) -> Result<Self, SealError> {
+        let started_at = (surroundings.now)();
+        let mut recording = Self { record: Record::new(), command, surroundings, started_at };
+        // A dry run of the step shows now, and not after an hour, that its names cannot be recorded.
+        let mut rehearsal = Record::new();
+        let run = recording.run_members(subject);
+        for (kind, members) in [(Kind::Run, run.clone()), (Kind::Step, recording.step_names())] {
+            rehearsal.push(kind, members, started_at, &recording.command.private, &mut || [0; 16])?;
+        }
+        recording.push(Kind::Run, run)?;
+        Ok(recording)
+    }
+
+    /// Records a file that the step made; its id, to be cited.
+    pub(crate) fn artifact(&mut self, file: &ArtifactFile) -> Result<String, String> {
+        let members = file.members(&self.command.step_id()).map_err(|error| error.to_string())?;
+        self.push(Kind::Artifact, members).map_err(|error| error.to_string())?;
+        Ok(file.artifact_id())
+    }
+
+    /// Records what came of the command, and closes the run.
+    pub(crate) fn close(
+        &mut self,
+        execution: &Execution,
+        log: &Log,
+        artifact_ids: Vec<String>,
+    ) -> Result<(), SealError> {
+        let finished_at = (self.surroundings.now)();
+        let succeeded = matches!(execution.ended, Ended::Exited(0));
+        let (status, result) = match (execution.aborted, succeeded) {
+            (true, _) => ("canceled", "aborted"),
+            (false, true) => ("passed", "succeeded"),
+            (false, false) => ("failed", "failed"),
+        };
+        let mut step = self.step_names();
+        step.insert("status", status);
+        step.insert(
+            "exit_code",
+            match execution.ended {
+                Ended::Killed(_) => Value::Null,
+                Ended::Exited(code) => Value::from(code),
+                Ended::NotStarted(_) => i32::from(execution.ended.status()).into(),
+            },
+        );
+        step.insert("started_at", self.started_at);
+        step.insert("finished_at", finished_at.max(self.started_at));
+        let ms = finished_at.unix_ms().saturating_sub(self.started_at.unix_ms());
+        step.insert("duration_ms", Value::count(u64::try_from(ms).unwrap_or_default()));
+        step.insert("log", log.member());
+        if !artifact_ids.is_empty() {
+            step.insert("artifact_ids", artifact_ids);
+        }
+        let reason = reason(execution);
+        let told: Vec<String> =
+            [step.text("message").map(str::to_owned), reason.clone()].into_iter().flatten().collect();
+        if !told.is_empty() {
+            step.insert("message", told.join("; "));
+        }
+        self.push(Kind::Step, step)?;
+        let mut outcome = Object::from_iter([("result", result)]);
+        if let Some(reason) = reason {
+            outcome.insert("reason", reason);
+        }
+        self.push(Kind::Outcome, outcome)
+    }
+
+    /// Seals the closed run.
+    pub(crate) fn seal(&self, key: &SigningKey) -> Result<Sealed, SealError> {
+        self.record.seal((self.surroundings.now)(), &[key])
+    }
+
+    fn push(&mut self, kind: Kind, members: Object<'static>) -> Result<(), SealError> {
+        let now = (self.surroundings.now)();
+        let salt = &mut || (self.surroundings.salt)();
+        self.record.push(kind, members, now, &self.command.private, salt).map(drop)
+    }
+
+    fn run_members(&self, subject: Option<&Subject>) -> Object<'static> {
+        let id = &self.surroundings.evidence_id;
+        let project = self.command.project.clone();
+        let project = project.unwrap_or_else(|| default_project(subject, self.surroundings.directory));
+        let mut run = Object::from_iter([
+            ("evidence_id", id.clone()),
+            ("run_id", self.command.run_id.clone().unwrap_or_else(|| id.clone())),
+            ("project", project),
+        ]);
+        let version = env!("CARGO_PKG_VERSION");
+        run.insert("producer", Object::from_iter([("name", "sealstone"), ("version", version)]));
+        let runner_type = if self.surroundings.ci { "ci" } else { "local" };
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        run.insert(
+            "runner_context",
+            Object::from_iter([("runner_type", runner_type), ("os", os), ("arch", arch)]),
+        );
+        if let Some(subject) = subject {
+            run.insert("subject", subject.member());
+        }
+        if let Some(intent) = &self.command.intent {
+            run.insert("intent", intent.clone());
+        }
+        if !self.command.labels.is_empty() {
+            run.insert("labels", self.command.labels.iter().cloned().collect::<Object<'_>>());
+        }
+        run
+    }
+
+    fn step_names(&self) -> Object<'static> {
+        let (command, all) = command_member(&self.command.command);
+        let mut step =
+            Object::from_iter([("step_id", self.command.step_id()), ("kind", self.command.kind.clone())]);
+        step.insert("status", "incomplete");
+        step.insert("command", command);
+        if !all {
+            step.insert("message", "command shortened: it is too long to be recorded");
+        }
+        step
+    }
+}
+
+/// The command as text, as much of it as one element can well hold; false if that is not all.
+fn command_member(command: &[OsString]) -> (Vec<String>, bool) {
+    let mut left = MAX_TEXT_BYTES;
+    let mut member = Vec::new();
+    for argument in command {
+        let argument = argument.to_string_lossy();
+        // Control characters take six bytes each in JSON, and each argument its quotes and comma.
+        let bytes = argument.len().saturating_add(3);
+        if bytes > left {
+            return (member, false);
+        }
+        left = left.saturating_sub(bytes);
+        member.push(argument.into_owned());
+    }
+    (member, true)
+}
+
+fn reason(execution: &Execution) -> Option<String> {
+    let reason = match &execution.ended {
+        Ended::NotStarted(error) => format!("not started: {error}"),
+        Ended::Killed(signal) => format!("ended by signal {signal}"),
+        Ended::Exited(0) if !execution.aborted => String::new(),
+        Ended::Exited(code) => format!("exit status {code}"),
+    };
+    let asked = execution.aborted.then_some("asked to end by a signal");
+    let open = execution
+        .output_left_open
+        .then_some("something it left behind held its output open; the log ends before");
+    let told: Vec<&str> =
+        [asked, Some(reason.as_str()), open].into_iter().flatten().filter(|t| !t.is_empty()).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
