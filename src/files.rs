@@ -27,9 +27,13 @@ pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
     }
 }
 
-/// Writes beside, then renames: the file is whole and durable once this returns, or it is as it was.
+/// Writes beside, then renames: the file is whole and durable once this returns, or it is as it was. What is no regular
+/// file (a device, a FIFO) is written to, and not replaced.
 #[cfg(feature = "client")]
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| io::Error::other("not a file name"))?.to_string_lossy();
     let draft = directory.join(format!(".{name}.{}.tmp", std::process::id()));

@@ -7,8 +7,15 @@
     reason = "a test fails by a panic"
 )]
 
+mod architecture;
 mod canonical;
+mod commands;
 mod ed25519;
+#[cfg(feature = "client")]
+mod exec;
+mod keyrings;
 mod mutants;
+mod place;
 mod schemas;
+mod sealing;
 mod vectors;
