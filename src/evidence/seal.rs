@@ -1,5 +1,6 @@
 //! Elements in, sealed envelope out, byte for byte (ENVELOPE.md sections 4 and 5).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::canonical::{self, Object, Value};
@@ -18,6 +19,8 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     elements: Vec<(Kind, String)>,
+    /// How many of each kind.
+    counts: BTreeMap<Kind, usize>,
     chain: Chain,
     disclosures: Vec<Disclosure>,
     evidence_id: String,
@@ -103,12 +106,15 @@ impl Record {
         let recorded_at = self.last_at.map_or(now, |last| last.max(now));
         members.insert("recorded_at", recorded_at);
         members.insert("seq", Value::count(self.chain.next_seq()));
-        check_size(members.canonical().len())?;
-
-        let index = self.elements.iter().filter(|(other, _)| *other == kind).count();
-        let disclosures = private.withhold(kind, index, &mut members, salt);
-        let text = members.canonical().into_owned();
+        let mut text = members.canonical().into_owned();
         check_size(text.len())?;
+
+        let count = self.counts.get(&kind).copied().unwrap_or_default();
+        let disclosures = private.withhold(kind, count, &mut members, salt);
+        if !disclosures.is_empty() {
+            text = members.canonical().into_owned();
+            check_size(text.len())?;
+        }
         // A link and the comma before it are 180 bytes.
         let bytes = self.bytes.saturating_add(text.len()).saturating_add(181);
         if self.elements.len() >= MAX_ELEMENTS || bytes > MAX_ENVELOPE_BYTES {
@@ -118,6 +124,7 @@ impl Record {
         if kind == Kind::Run {
             self.evidence_id = members.text("evidence_id").unwrap_or_default().to_owned();
         }
+        self.counts.insert(kind, count.saturating_add(1));
         self.bytes = bytes;
         self.last_at = Some(recorded_at);
         self.disclosures.extend(disclosures);

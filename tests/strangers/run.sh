@@ -2,6 +2,7 @@
 # Shows that what Sealstone seals is accepted by tools that know nothing of it (check.py says which).
 #
 #     tests/strangers/run.sh CACHE --public-key KEY.pem FILE...
+#     tests/strangers/run.sh CACHE --install-only
 #
 # CACHE, say target/strangers, keeps the installed packages; they are installed again when what is asked for changed.
 # All arguments after it are check.py's. Commands that are missing are installed with apt-get.
@@ -41,4 +42,5 @@ if [ ! -e "$cache/stamp" ] || [ "$(cat "$cache/stamp")" != "$wanted" ]; then
     printf '%s\n' "$wanted" >"$cache/stamp"
 fi
 
+[ "${1-}" != --install-only ] || exit 0
 exec "$cache/venv/bin/python" -B "$here/check.py" --node-modules "$cache/npm/node_modules" "$@"

@@ -135,6 +135,10 @@ impl<'a> Object<'a> {
 
     /// The member of that name.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        // Among few members a look at each is quicker than a search.
+        if self.members.len() <= 16 {
+            return self.members.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+        }
         let place = self.find(name).ok()?;
         self.members.get(place).map(|(_, value)| value)
     }
@@ -279,8 +283,15 @@ impl<'a, V: Into<Value<'a>>> From<Vec<V>> for Value<'a> {
 }
 
 /// RFC 8785, section 3.2.3: names are compared as arrays of UTF-16 code units.
+///
+/// That is the order of their UTF-8 bytes, but for characters beyond U+FFFF (first byte F0 and up): as surrogates they
+/// stand before U+E000–U+FFFF (first byte EE or EF).
 pub(super) fn utf16_order(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+    match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
+        None => a.len().cmp(&b.len()),
+        Some((a, b)) if a >= 0xee && b >= 0xee && (a >= 0xf0) != (b >= 0xf0) => b.cmp(&a),
+        Some((a, b)) => a.cmp(&b),
+    }
 }
 
 fn write(value: &impl Serialize) -> String {
@@ -308,5 +319,40 @@ impl Serialize for Object<'_> {
             map.serialize_entry(name, value)?;
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ordered_by_their_utf_16_code_units() {
+        let names = [
+            "",
+            "a",
+            "ab",
+            "b",
+            "\u{7f}",
+            "\u{80}",
+            "\u{7ff}",
+            "\u{800}",
+            "\u{d7ff}",
+            "\u{e000}",
+            "\u{fb33}",
+            "\u{ffff}",
+            "\u{10000}",
+            "\u{1f600}",
+            "\u{10ffff}",
+            "a\u{ffff}",
+            "a\u{10000}",
+            "\u{1f600}\u{e000}",
+            "\u{1f600}\u{1f600}",
+        ];
+        for a in names {
+            for b in names {
+                assert_eq!(utf16_order(a, b), a.encode_utf16().cmp(b.encode_utf16()), "{a:?} {b:?}");
+            }
+        }
     }
 }

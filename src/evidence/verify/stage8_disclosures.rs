@@ -26,7 +26,7 @@ impl<'v> Shown<'v> {
 pub(super) fn check<'v>(sealed: &Sealed<'v>, findings: &mut Findings) -> Shown<'v> {
     let mut open = HashMap::new();
     for element in &sealed.elements {
-        for (name, value) in element.members.iter() {
+        for (name, value) in element.members.iter().filter(|(_, value)| contains_commitment(value)) {
             let mut at = format!("{}/{}", element.kind.pointer(element.index), pointer::escape(name));
             collect(value, &mut at, &mut open);
         }

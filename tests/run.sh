@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# All tests, or one part: tests/run.sh [lint|core|default|docs|strangers|reference]. Installs what is missing besides Rust.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+note() { printf '\n== %s\n' "$*"; }
+
+apt_install() {
+    local sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+}
+
+need() { # COMMAND PACKAGE …
+    command -v "$1" >/dev/null || { note "installing ${*:2}"; apt_install "${@:2}"; }
+}
+
+part_lint() {
+    cargo fmt --check
+    cargo clippy --all-targets --quiet -- -D warnings
+    cargo clippy --all-targets --no-default-features --quiet -- -D warnings
+}
+
+part_core() { # the auditor's build
+    cargo test --no-default-features
+}
+
+part_default() {
+    cargo test
+    cargo bench --no-run --quiet
+}
+
+part_docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --no-default-features --quiet
+}
+
+# What `exec` seals, and the vectors, judged by tools that know nothing of this project.
+part_strangers() {
+    cargo build --quiet
+    local place sealstone
+    sealstone="$PWD/target/debug/sealstone"
+    place="$(mktemp -d)"
+    trap 'rm -rf "$place"' RETURN
+    (
+        cd "$place"
+        git init -q .
+        export XDG_DATA_HOME="$place/data"
+        "$sealstone" exec --quiet --out plain.json -- echo hello
+        "$sealstone" exec --quiet --out failed.json --artifact made -- sh -c 'echo made > made; exit 3' || true
+        "$sealstone" exec --quiet --out full.json --private '*' --project acme/widget --label 'team=cöre' \
+            --intent $'quote " tab \t emoji \U1F600 é' --step unit --kind test -- printf '\r\n\033[31m'
+        "$sealstone" pack full.json --out pack.json
+        "$sealstone" keys list --pem > key.pem
+    )
+    bash tests/strangers/run.sh target/strangers --public-key "$place/key.pem" --schemas schemas \
+        "$place"/{plain,failed,full,pack}.json
+    bash tests/strangers/run.sh target/strangers --public-key testdata/vectors/keys/trusted.pub.pem --schemas schemas \
+        testdata/vectors/valid/{minimal,ci-pipeline,torture,many-steps,depth-64,disclosed,public-pack}.json
+}
+
+# The same verdicts as the format's reference implementation, where a checkout of it lies beside this one.
+part_reference() {
+    local reference=../shared/reference
+    if [ ! -f "$reference/sealstone_ref.py" ]; then
+        note "SKIPPED: no reference implementation in $reference"
+        return
+    fi
+    cargo build --quiet
+    bash tests/strangers/run.sh target/strangers --install-only
+    target/strangers/venv/bin/python3 tests/reference/differential.py --reference "$reference" \
+        --sealstone target/debug/sealstone --vectors testdata/vectors --mutants "${SEALSTONE_MUTANTS:-3000}"
+}
+
+need cc build-essential
+need git git
+
+parts=("$@")
+[ $# -gt 0 ] || parts=(lint core default docs strangers reference)
+for part in "${parts[@]}"; do
+    declare -F "part_$part" >/dev/null || { echo "no part $part; see the head of $0" >&2; exit 64; }
+    note "$part"
+    "part_$part"
+done
+note "all passed: ${parts[*]}"
