@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::local_key;
+use super::signing_key;
 use super::style::{DOUBT, FAINT, GOOD, RESET, printable};
 use crate::evidence::envelope::{DEFAULT_PRIVATE, PrivateMembers};
 use crate::evidence::key::SigningKey;
@@ -158,7 +159,7 @@ struct Evidence {
 impl Evidence {
     fn prepare(arguments: &ExecArguments, evidence_id: &str) -> Result<Self, Failure> {
         let key_path = arguments.key.clone().map_or_else(local_key::default_path, Ok)?;
-        let (key, made_key) = local_key::read_or_make(&key_path)?;
+        let (key, made_key) = signing_key::read_or_make(&key_path)?;
         let out = match &arguments.out {
             Some(out) => out.clone(),
             None => default_directory()

@@ -1,4 +1,4 @@
-//! The signing key of this user, made at first use.
+//! Where this user's signing key is, and how one is made.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,12 +7,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::exit::{CANNOT_WRITE, Failure, NO_INPUT, UNREADABLE};
-use super::input::read_bounded;
+use super::exit::{CANNOT_WRITE, Failure};
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
-
-const MAX_KEY_BYTES: usize = 16 << 10;
 
 /// `$XDG_DATA_HOME/sealstone/key.pem`, by default `~/.local/share/sealstone/key.pem`.
 pub(super) fn default_path() -> Result<PathBuf, Failure> {
@@ -26,24 +23,6 @@ pub(super) fn default_path() -> Result<PathBuf, Failure> {
 /// The keyring with the public half, beside the key.
 pub(super) fn keyring_path(key: &Path) -> PathBuf {
     key.with_file_name("keyring.json")
-}
-
-/// Reads a private key. It must be a file that only its owner can read.
-pub(super) fn read(path: &Path) -> Result<SigningKey, Failure> {
-    let bytes = Zeroizing::new(read_bounded(path, MAX_KEY_BYTES)?);
-    let pem = std::str::from_utf8(&bytes).unwrap_or_default();
-    SigningKey::from_pkcs8_pem(pem)
-        .map_err(|error| Failure::new(UNREADABLE, format!("{}: {error}", path.display())))
-}
-
-/// The key at that path, made if there is none; true if it was made.
-#[cfg(feature = "client")]
-pub(super) fn read_or_make(path: &Path) -> Result<(SigningKey, bool), Failure> {
-    match make(path) {
-        Ok(key) => Ok((key, true)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path).map(|key| (key, false)),
-        Err(error) => Err(Failure::new(NO_INPUT, format!("cannot make the key {}: {error}", path.display()))),
-    }
 }
 
 /// Makes a key at a path where nothing is yet, and the keyring beside it. The key is durable once this returns.

@@ -12,6 +12,8 @@ mod verify;
 
 #[cfg(feature = "client")]
 mod exec;
+#[cfg(feature = "client")]
+mod signing_key;
 
 use std::process::ExitCode;
 
