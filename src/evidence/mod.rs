@@ -4,6 +4,7 @@
 
 pub mod canonical;
 pub mod chain;
+pub mod consistency;
 pub mod digest;
 pub mod dsse;
 pub mod envelope;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::canonical::{self, Object, Value};
 use super::chain::{Chain, Head};
+use super::consistency::{Conflict, Recorded};
 use super::digest::{Digest, merkle_root};
 use super::dsse::{self, MAX_ARTIFACT_SUBJECTS, PAYLOAD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE};
 use super::envelope::limits::{MAX_ELEMENT_BYTES, MAX_ELEMENTS, MAX_ENVELOPE_BYTES};
@@ -21,6 +22,7 @@ pub struct Record {
     elements: Vec<(Kind, String)>,
     /// How many of each kind.
     counts: BTreeMap<Kind, usize>,
+    recorded: Recorded,
     chain: Chain,
     disclosures: Vec<Disclosure>,
     evidence_id: String,
@@ -33,6 +35,8 @@ pub struct Record {
 pub enum SealError {
     /// Anything after the outcome.
     AfterOutcome,
+    /// The element does not agree with what was recorded before.
+    Conflict(Conflict),
     /// The first element is not the run, or a later one is.
     Order,
     /// The element breaks the model or its limits.
@@ -56,6 +60,7 @@ impl fmt::Display for SealError {
             SealError::AfterOutcome => {
                 f.write_str("the run is closed; nothing can be recorded after its outcome")
             }
+            SealError::Conflict(conflict) => write!(f, "{conflict}"),
             SealError::Order => f.write_str("a record begins with its run, and has one"),
             SealError::Element(fault) => write!(f, "{fault}"),
             SealError::ElementTooLarge { bytes } => {
@@ -103,6 +108,7 @@ impl Record {
         }
         members.insert("type", kind.as_str());
         check_ingest(kind, &members)?;
+        self.recorded.check(kind, &members).map_err(SealError::Conflict)?;
         let recorded_at = self.last_at.map_or(now, |last| last.max(now));
         members.insert("recorded_at", recorded_at);
         members.insert("seq", Value::count(self.chain.next_seq()));
@@ -124,6 +130,7 @@ impl Record {
         if kind == Kind::Run {
             self.evidence_id = members.text("evidence_id").unwrap_or_default().to_owned();
         }
+        self.recorded.record(kind, &members);
         self.counts.insert(kind, count.saturating_add(1));
         self.bytes = bytes;
         self.last_at = Some(recorded_at);

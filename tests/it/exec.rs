@@ -131,11 +131,21 @@ fn a_signal_ends_the_command_and_the_run_is_sealed_as_aborted() {
 #[test]
 fn artifacts_are_recorded_by_digest_and_a_missing_one_is_told() {
     let place = Place::new();
-    let options = ["--artifact", "dist/a.bin", "--artifact", "report=r.xml", "--artifact", "gone"];
+    let options = [
+        "--artifact",
+        "dist/a.bin",
+        "--artifact",
+        "report=r.xml",
+        "--artifact",
+        "gone",
+        "--artifact",
+        "report=r.xml",
+    ];
     let (ran, envelope) =
         exec(&place, &options, &["sh", "-c", "mkdir dist; printf a > dist/a.bin; printf r > r.xml"]);
     assert_eq!(ran.status, 0);
     assert!(ran.stderr.contains("artifact gone is not recorded"), "{ran:?}");
+    assert!(ran.stderr.contains("artifact r.xml is not recorded"), "{ran:?}");
     let ids: Vec<&Value> =
         envelope["artifacts"].as_array().unwrap().iter().map(|a| &a["artifact_id"]).collect();
     assert_eq!(ids, ["dist/a.bin", "report"]);

@@ -214,7 +214,78 @@ fn what_breaks_the_model_is_refused_with_its_place_and_records_nothing() {
     refused(&|s| s.insert("message", "x".repeat(MAX_TEXT_BYTES + 1)), "/message", Some(FaultReason::TooLong));
     let too_deep = Object::from_iter([("x", deep.clone())]);
     refused(&|s| s.insert("data", too_deep.clone()), "/data", Some(FaultReason::TooDeep));
+    let uri = Value::from("urn:sha256:00");
+    let artifact = [("artifact_id", "x".into()), ("digest", Digest::of("x").into()), ("content_uri", uri)];
+    let refused = push(&mut record, Kind::Artifact, Object::from_iter(artifact));
+    assert!(matches!(refused, Err(SealError::Element(fault)) if fault.at == "/content_uri"));
     assert_eq!(record.envelope_text(), before);
+}
+
+#[test]
+fn what_contradicts_the_record_is_refused_and_records_nothing() {
+    let artifact = |id: &str| {
+        let digest = Digest::of("x");
+        let uri = Value::from(format!("urn:{digest}"));
+        Object::from_iter([
+            ("artifact_id", Value::from(id.to_owned())),
+            ("digest", digest.into()),
+            ("content_uri", uri),
+        ])
+    };
+    let mut planned = run();
+    planned.insert("plan", vec!["a", "b"]);
+    let mut record =
+        record(vec![(Kind::Run, planned), (Kind::Artifact, artifact("x")), (Kind::Step, step("a"))]);
+    let with = |mut object: Object<'static>, member: &'static str, value: Value<'static>| {
+        object.insert(member, value);
+        object
+    };
+    let observation = || {
+        let basis: Vec<Value<'_>> = Vec::new();
+        let named = Object::from_iter([("observation_id", "o"), ("name", "n"), ("value", "v")]);
+        with(named, "basis_artifact_ids", basis.into())
+    };
+    let gate = || {
+        Object::from_iter([
+            ("gate_id", "g"),
+            ("reason", "r"),
+            ("opened_at", "2026-11-21T08:00:00.000Z"),
+            ("decision", "rejected"),
+        ])
+    };
+    push(&mut record, Kind::Observation, observation()).unwrap();
+    let mut refused = |kind, members, code: &str| match push(&mut record, kind, members) {
+        Err(SealError::Conflict(conflict)) => assert_eq!(conflict.code(), code),
+        other => panic!("{code}: {other:?}"),
+    };
+    refused(Kind::Step, step("a"), "attempt_order");
+    refused(Kind::Step, with(step("a"), "attempt", 1.into()), "attempt_order");
+    refused(Kind::Step, with(step("b"), "artifact_ids", vec!["x", "y"].into()), "artifact_unknown");
+    refused(
+        Kind::Observation,
+        with(with(observation(), "observation_id", "p".into()), "basis_artifact_ids", vec!["y"].into()),
+        "artifact_unknown",
+    );
+    refused(Kind::Artifact, artifact("x"), "artifact_exists");
+    refused(Kind::Observation, observation(), "observation_exists");
+    refused(Kind::Outcome, outcome("succeeded"), "result_contradicted");
+    push(&mut record, Kind::Step, with(step("b"), "status", "failed".into())).unwrap();
+    let mut refused = |kind, members, code: &str| match push(&mut record, kind, members) {
+        Err(SealError::Conflict(conflict)) => assert_eq!(conflict.code(), code),
+        other => panic!("{code}: {other:?}"),
+    };
+    refused(Kind::Outcome, outcome("succeeded"), "result_contradicted");
+    push(&mut record, Kind::Step, with(step("b"), "attempt", 2.into())).unwrap();
+    push(&mut record, Kind::Gate, gate()).unwrap();
+    assert!(
+        matches!(push(&mut record, Kind::Gate, gate()), Err(SealError::Conflict(c)) if c.code() == "gate_exists")
+    );
+    assert!(
+        matches!(push(&mut record, Kind::Outcome, outcome("succeeded")), Err(SealError::Conflict(c)) if c.code() == "result_contradicted")
+    );
+    push(&mut record, Kind::Outcome, outcome("failed")).unwrap();
+    let sealed = record.seal(at(0), &[&key()]).unwrap();
+    assert_eq!(judge(&sealed.file).verdict, Verdict::Verified);
 }
 
 #[test]

@@ -97,12 +97,14 @@ pub(crate) fn check_recorded(kind: Kind, element: &Object<'_>) -> Result<(), Fau
         return Err(Fault::from(FaultReason::Commitment));
     }
     check_members(element, &[COMMON, kind.members()], false, Rules::Recorded)?;
-    if kind == Kind::Artifact {
-        let digest = element.text("digest").and_then(|digest| digest.strip_prefix("sha256:"));
-        let uri = element.text("content_uri").and_then(|uri| uri.strip_prefix("urn:sha256:"));
-        if digest != uri {
-            return Err(Fault::expected("urn:sha256: and the digits of `digest`").under("content_uri"));
-        }
+    check_content_uri(kind, element)
+}
+
+/// An artifact's `content_uri` is that of its own digest.
+fn check_content_uri(kind: Kind, element: &Object<'_>) -> Result<(), Fault> {
+    let digits = |member, prefix| element.text(member).and_then(|text| text.strip_prefix(prefix));
+    if kind == Kind::Artifact && digits("digest", "sha256:") != digits("content_uri", "urn:sha256:") {
+        return Err(Fault::expected("urn:sha256: and the digits of `digest`").under("content_uri"));
     }
     Ok(())
 }
@@ -111,6 +113,7 @@ pub(crate) fn check_recorded(kind: Kind, element: &Object<'_>) -> Result<(), Fau
 pub(crate) fn check_ingest(kind: Kind, element: &Object<'_>) -> Result<(), Fault> {
     let [kind_of, _, _, reported_by] = COMMON else { unreachable!("COMMON has four members") };
     check_members(element, &[&[*kind_of, *reported_by], kind.members()], false, Rules::Ingest)?;
+    check_content_uri(kind, element)?;
     element.iter().try_for_each(|(name, value)| check_depth(value, 1).map_err(|fault| fault.under(name)))
 }
 
