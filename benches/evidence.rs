@@ -88,7 +88,7 @@ impl Case {
 
     fn judge(&self, file: &str) {
         let judged = verify(black_box(file.as_bytes()), &self.held);
-        assert_eq!(judged.report.verdict, Verdict::Verified);
+        assert_eq!(judged.report().verdict, Verdict::Verified);
     }
 }
 

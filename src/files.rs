@@ -1,21 +1,18 @@
 //! Files: digested at any size, written whole or not at all.
 
-#[cfg(feature = "client")]
-use std::fs;
-use std::fs::File;
-#[cfg(feature = "client")]
-use std::io::Write as _;
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use crate::evidence::digest::{Digest, Hasher};
 
 /// The digest of a regular file, and how many bytes it has.
 pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+    // Asked first: opening a FIFO waits for a writer.
+    if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
+    let mut file = File::open(path)?;
     let (mut hasher, mut size, mut buffer) = (Hasher::default(), 0_u64, vec![0; 128 << 10]);
     loop {
         let n = file.read(&mut buffer)?;
@@ -27,22 +24,52 @@ pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
     }
 }
 
-/// Writes beside, then renames: the file is whole and durable once this returns, or it is as it was. What is no regular
-/// file (a device, a FIFO) is written to, and not replaced.
-#[cfg(feature = "client")]
+/// Writes beside, then renames: the file is whole and durable once this returns, or it is as it was. A link is followed, and stays.
+/// What is no regular file (a device, a FIFO), or leads to an open stream such as /dev/stdout, is written to and never replaced.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    if leads_to_stream(path) || fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return OpenOptions::new().append(true).open(path)?.write_all(bytes);
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| io::Error::other("not a file name"))?.to_string_lossy();
-    let draft = directory.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = File::create(&draft)
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = directory_of(&target);
+    let draft = directory.join(format!(".sealstone-{}.tmp", fresh_name()?));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&draft)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&draft, path));
+        .and_then(|()| fs::rename(&draft, &target));
     if written.is_err() {
         // What is left of it is of no use; the first error is the one to tell.
         let _ = fs::remove_file(&draft);
     }
     written.and_then(|()| File::open(directory)?.sync_all())
+}
+
+/// The directory that a path is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A name that nobody can guess.
+pub(crate) fn fresh_name() -> io::Result<String> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether the path, or a link on its way, is in /dev or /proc.
+fn leads_to_stream(path: &Path) -> bool {
+    const MOST_LINKS: usize = 40;
+    let mut path: PathBuf = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if path.starts_with("/dev") || path.starts_with("/proc") {
+            return true;
+        }
+        match fs::read_link(&path) {
+            Ok(target) => path = directory_of(&path).join(target),
+            Err(_) => return false,
+        }
+    }
+    true
 }

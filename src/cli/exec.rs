@@ -1,8 +1,8 @@
 //! `sealstone exec`: a command recorded, sealed and verified on this machine.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::exit::Failure;
+use super::input::read_keyring;
 use super::local_key;
 use super::signing_key;
 use super::style::{DOUBT, FAINT, GOOD, RESET, printable};
@@ -20,7 +21,7 @@ use crate::evidence::seal::Sealed;
 use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, verify};
 use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
-use crate::files::write_durably;
+use crate::files::{directory_of, write_durably};
 
 /// The evidence could not be made, and `--require-evidence` was given.
 const NO_EVIDENCE: u8 = 125;
@@ -92,7 +93,7 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         command: arguments.command.clone(),
         step_id: arguments.step.clone(),
         kind: arguments.kind.clone(),
-        project: arguments.project.clone(),
+        project: arguments.project.clone().filter(|project| !project.is_empty()),
         run_id: arguments.run_id.clone(),
         intent: arguments.intent.clone(),
         labels: arguments.label.clone(),
@@ -106,6 +107,7 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         ci: std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false"),
         evidence_id: fresh_evidence_id(),
     };
+    refuse_writing_over_the_key(&arguments)?;
     let subject = Subject::of_current_directory();
     let recording = Recording::open(command, subject.as_ref(), &surroundings).map_err(Failure::usage)?;
     let prepared = Evidence::prepare(&arguments, &surroundings.evidence_id);
@@ -114,6 +116,7 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
     }
 
     let (execution, log) = execute(&arguments)?;
+    exec::end_on_signal();
     let sealed = prepared.and_then(|evidence| evidence.seal(recording, &execution, &log, &arguments));
     match sealed {
         Ok(()) => Ok(execution.ended.status()),
@@ -122,6 +125,23 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
             Ok(if arguments.require_evidence { NO_EVIDENCE } else { execution.ended.status() })
         }
     }
+}
+
+/// A key that is written over is lost, and with it the power to seal.
+fn refuse_writing_over_the_key(arguments: &ExecArguments) -> Result<(), Failure> {
+    let key = arguments
+        .key
+        .clone()
+        .map_or_else(local_key::default_path, Ok)
+        .ok()
+        .and_then(|key| fs::canonicalize(key).ok());
+    let Some(key) = key else { return Ok(()) };
+    for path in [&arguments.out, &arguments.log].into_iter().flatten() {
+        if fs::canonicalize(path).is_ok_and(|path| path == key) {
+            return Err(Failure::usage(format!("{} is the signing key; nothing was run", path.display())));
+        }
+    }
+    Ok(())
 }
 
 /// Runs the command; only the operating system's refusal to let us watch it is an error.
@@ -134,7 +154,7 @@ fn execute(arguments: &ExecArguments) -> Result<(Execution, Log), Failure> {
     let log = Arc::new(Mutex::new(Log::new(file)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let execution =
-        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, Arc::clone(&log))));
+        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, Arc::clone(&log), &now)));
     let execution =
         execution.map_err(|error| Failure::new(NO_EVIDENCE, format!("cannot watch the command: {error}")))?;
     if let exec::Ended::NotStarted(error) = &execution.ended {
@@ -166,6 +186,10 @@ impl Evidence {
                 .map_err(|error| cannot_write(Path::new(DIRECTORY), &error))?
                 .join(format!("{evidence_id}.json")),
         };
+        let directory = fs::metadata(directory_of(&out)).map_err(|error| cannot_write(&out, &error))?;
+        if !directory.is_dir() {
+            return Err(cannot_write(&out, &io::Error::from(io::ErrorKind::NotADirectory)));
+        }
         Ok(Self { key, key_path, out, made_key })
     }
 
@@ -176,15 +200,15 @@ impl Evidence {
         log: &Log,
         arguments: &ExecArguments,
     ) -> Result<(), Failure> {
-        let mut artifact_ids = Vec::new();
-        for file in &arguments.artifact {
-            match recording.artifact(file) {
-                Ok(artifact_id) => artifact_ids.push(artifact_id),
-                Err(why) => warn(&format!("artifact {} is not recorded: {why}", file.path.display())),
+        // A command that never began made nothing: what lies there is older.
+        let began = !matches!(execution.ended, exec::Ended::NotStarted(_));
+        for file in arguments.artifact.iter().filter(|_| began) {
+            if let Err(why) = recording.artifact(file) {
+                warn(&format!("artifact {} is not recorded: {why}", file.path.display()));
             }
         }
         let refused = |error| Failure::new(NO_EVIDENCE, error);
-        recording.close(execution, log, artifact_ids).map_err(refused)?;
+        recording.close(execution, log).map_err(refused)?;
         let sealed = recording.seal(&self.key).map_err(refused)?;
         self.verify(&sealed)?;
         write_durably(&self.out, sealed.file.as_bytes()).map_err(|error| cannot_write(&self.out, &error))?;
@@ -203,7 +227,12 @@ impl Evidence {
         match judged.verified() {
             Some(_) => Ok(()),
             None => {
-                let first = judged.report.first_failure.map(|first| first.code.as_str()).unwrap_or_default();
+                let first = judged
+                    .report()
+                    .first_failure
+                    .as_ref()
+                    .map(|first| first.code.as_str())
+                    .unwrap_or_default();
                 Err(Failure::new(
                     NO_EVIDENCE,
                     format!("what was sealed does not verify ({first}); please report this"),
@@ -218,12 +247,22 @@ impl Evidence {
             let path = printable(&self.key_path.display().to_string());
             anstream::eprintln!("{FAINT}sealstone: made the signing key {path}; keep it secret{RESET}");
         }
-        let keyring = printable(&local_key::keyring_path(&self.key_path).display().to_string());
         anstream::eprintln!(
-            "{GOOD}sealed and verified{RESET} {out}\n{FAINT}check it anywhere: sealstone verify {out} --keys {keyring}{RESET}\n\
-             {FAINT}envelope {}{RESET}",
+            "{GOOD}sealed and verified{RESET} {out}\n{FAINT}envelope {}{RESET}",
             sealed.envelope_digest
         );
+        let keyring = local_key::keyring_path(&self.key_path);
+        let keyid = self.key.public().keyid();
+        let lists = |keyring: &Path| {
+            read_keyring(&[keyring])
+                .is_ok_and(|keyring| keyring.is_some_and(|keyring| keyring.get(&keyid).is_some()))
+        };
+        if keyring.exists() && lists(&keyring) {
+            let keyring = printable(&keyring.display().to_string());
+            anstream::eprintln!("{FAINT}check it anywhere: sealstone verify {out} --keys {keyring}{RESET}");
+        } else {
+            anstream::eprintln!("{FAINT}signed by {keyid}; give auditors the public half of your key{RESET}");
+        }
     }
 }
 
@@ -231,9 +270,11 @@ impl Evidence {
 fn default_directory() -> io::Result<PathBuf> {
     let directory = PathBuf::from(DIRECTORY);
     fs::create_dir_all(&directory)?;
-    let ignore = directory.join(".gitignore");
-    if !ignore.exists() {
-        fs::write(ignore, "*\n")?;
+    // Only where nothing is, not even a link that leads elsewhere.
+    match OpenOptions::new().write(true).create_new(true).open(directory.join(".gitignore")) {
+        Ok(mut file) => file.write_all(b"*\n")?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
     Ok(directory)
 }

@@ -49,10 +49,30 @@ impl Failure {
     }
 }
 
-/// Writes the answer. A reader that went away is no failure.
+/// Writes an answer for a person: colours only on a terminal. A reader that went away is no failure.
 pub(super) fn answer(text: &str) -> Result<(), Failure> {
-    use std::io::Write as _;
-    let mut out = anstream::stdout().lock();
+    write(anstream::stdout().lock(), text)
+}
+
+/// Writes an answer for a program, byte for byte.
+pub(super) fn answer_exactly(text: &str) -> Result<(), Failure> {
+    write(std::io::stdout().lock(), text)
+}
+
+/// Writes JSON that a person may look at too: the control characters that JSON leaves as they are become escapes.
+pub(super) fn answer_json(text: &str) -> Result<(), Failure> {
+    let escaped = text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if ('\u{7f}'..='\u{9f}').contains(&c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+        out
+    });
+    answer_exactly(&escaped)
+}
+
+fn write(mut out: impl std::io::Write, text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(CANNOT_WRITE, format!("cannot write to standard output: {error}")))

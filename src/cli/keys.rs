@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::exit::{Failure, answer};
+use super::exit::{Failure, answer, answer_json};
 use super::input::read_keyring;
 use super::local_key;
 use super::style::{BAD, RESET, STRONG, printable};
@@ -43,11 +43,13 @@ pub(super) fn run(arguments: &KeysArguments) -> Result<u8, Failure> {
         files => files.to_vec(),
     };
     let keyring = read_keyring(&files)?.unwrap_or_default();
-    answer(&match (arguments.json, arguments.pem) {
-        (true, _) => keyring.to_jwks() + "\n",
-        (_, true) => keyring.iter().map(|(_, trusted)| trusted.key.to_spki_pem()).collect(),
-        _ => for_a_person(&keyring),
-    })?;
+    match (arguments.json, arguments.pem) {
+        (true, _) => answer_json(&(keyring.to_jwks() + "\n"))?,
+        (_, true) => {
+            answer(&keyring.iter().map(|(_, trusted)| trusted.key.to_spki_pem()).collect::<String>())?
+        }
+        _ => answer(&for_a_person(&keyring))?,
+    }
     Ok(0)
 }
 

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::exit::{CANNOT_WRITE, Failure, UNREADABLE, answer};
+use super::exit::{CANNOT_WRITE, Failure, UNREADABLE, answer_exactly};
 use super::input::read_envelope;
+use super::style::{DOUBT, RESET};
 use crate::evidence::envelope::PrivateMembers;
 use crate::evidence::seal::with_disclosures;
 use crate::evidence::verify::{Held, verify};
+use crate::files::write_durably;
 
 /// Drops disclosures from a sealed envelope. What was sealed stays as it is, to the byte, and verifies as before.
 #[derive(Args)]
@@ -27,19 +29,24 @@ pub(super) fn run(arguments: &PackArguments) -> Result<u8, Failure> {
     let keep = PrivateMembers::parse(arguments.keep.iter().map(String::as_str)).map_err(Failure::usage)?;
     let bytes = read_envelope(&arguments.file)?;
     let judged = verify(&bytes, &Held::default());
+    if let Some(first) = judged.report().first_failure.as_ref().filter(|_| judged.claimed().is_some()) {
+        anstream::eprintln!(
+            "{DOUBT}sealstone:{RESET} {}: {}; the pack will be rejected too",
+            first.code,
+            first.code.meaning()
+        );
+    }
     let pack = judged.claimed().and_then(|document| with_disclosures(document, |at| keep.covers(at)));
     let Some(pack) = pack else {
-        let why = judged.report.first_failure.map_or_else(
+        let why = judged.report().first_failure.as_ref().map_or_else(
             || "seal.missing: there is no seal to keep; only a sealed run can be packed".to_owned(),
-            |first| {
-                format!("{}: {}", first.code, first.detail.unwrap_or_else(|| first.code.meaning().to_owned()))
-            },
+            |first| format!("{}: {}", first.code, first.detail.as_deref().unwrap_or(first.code.meaning())),
         );
         return Err(Failure::new(UNREADABLE, format!("{}: {why}", arguments.file.display())));
     };
     match &arguments.out {
-        None => answer(&pack)?,
-        Some(path) => std::fs::write(path, &pack).map_err(|error| {
+        None => answer_exactly(&pack)?,
+        Some(path) => write_durably(path, pack.as_bytes()).map_err(|error| {
             Failure::new(CANNOT_WRITE, format!("cannot write {}: {error}", path.display()))
         })?,
     }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::exit::{Failure, UNREADABLE, answer};
+use super::exit::{Failure, UNREADABLE, answer, answer_json};
 use super::input::read_envelope;
 use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, bytes, duration, printable};
 use crate::evidence::canonical::{Object, Value};
+use crate::evidence::digest::commitment;
 use crate::evidence::envelope::{Kind, WITHHELD};
 use crate::evidence::verify::{Held, Judged, Verdict, verify};
 
@@ -27,7 +28,7 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<u8, Failure> {
     let file = read_envelope(&arguments.file)?;
     let judged = verify(&file, &Held::default());
     let Some(document) = judged.claimed() else {
-        let first = judged.report.first_failure.as_ref();
+        let first = judged.report().first_failure.as_ref();
         let why = first.map_or_else(String::new, |first| {
             format!("{}: {}", first.code, first.detail.as_deref().unwrap_or(first.code.meaning()))
         });
@@ -36,13 +37,17 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<u8, Failure> {
     let envelope = document.get("envelope").unwrap_or(&Value::Null);
     if arguments.json {
         let json = serde_json::to_string_pretty(envelope).expect("an envelope has text for names");
-        answer(&(json + "\n"))?;
+        answer_json(&(json + "\n"))?;
         return Ok(0);
     }
     let disclosures = document.list("disclosures").unwrap_or_default().iter().filter_map(Value::as_object);
-    let disclosed = disclosures
-        .filter_map(|disclosure| Some((disclosure.text("at")?, disclosure.get("value")?)))
-        .collect();
+    let mut disclosed = HashMap::new();
+    for disclosure in disclosures {
+        if let Some(at) = disclosure.text("at") {
+            // The first counts, as for the verifier.
+            disclosed.entry(at).or_insert(disclosure);
+        }
+    }
     let page = Page { judged: &judged, disclosed, envelope: document.object("envelope").unwrap_or(document) };
     answer(&page.text())?;
     Ok(0)
@@ -51,7 +56,7 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<u8, Failure> {
 struct Page<'p, 'a> {
     judged: &'p Judged<'a>,
     /// By pointer.
-    disclosed: HashMap<&'p str, &'p Value<'a>>,
+    disclosed: HashMap<&'p str, &'p Object<'a>>,
     envelope: &'p Object<'a>,
 }
 
@@ -190,7 +195,7 @@ impl Page<'_, '_> {
     }
 
     fn foot(&self, out: &mut String) {
-        let report = &self.judged.report;
+        let report = &self.judged.report();
         match (&report.first_failure, report.verdict) {
             (Some(first), _) => {
                 let _ = writeln!(
@@ -224,12 +229,19 @@ impl Page<'_, '_> {
     /// A member as text; a withheld one by its disclosure, if there is one.
     fn told(&self, element: &Object<'_>, name: &str, at: &str) -> Option<String> {
         let value = element.get(name)?;
-        let withheld = value.as_object().is_some_and(|object| object.get(WITHHELD).is_some());
-        if !withheld {
+        let Some(committed) = value.as_object().and_then(|object| object.get(WITHHELD)) else {
             return Some(plain(value));
-        }
-        let disclosed = self.disclosed.get(format!("{at}/{name}").as_str());
-        Some(disclosed.map_or_else(|| format!("{FAINT}(withheld){RESET}"), |value| plain(value)))
+        };
+        let disclosure = self.disclosed.get(format!("{at}/{name}").as_str());
+        let opened =
+            disclosure.and_then(|disclosure| Some((disclosure.text("salt")?, disclosure.get("value")?)));
+        Some(match opened {
+            None => format!("{FAINT}(withheld){RESET}"),
+            Some((salt, value)) if committed.as_text() == Some(&commitment(salt, value).to_string()) => {
+                plain(value)
+            }
+            Some(_) => format!("{BAD}(withheld; what is disclosed is another value){RESET}"),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `sealstone verify`: a verdict on sealed envelopes, by what the auditor holds.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::exit::{Failure, answer};
+use super::exit::{Failure, answer, answer_json};
 use super::input::{cannot_read, digest_file, read_envelope, read_keyring};
 use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, printable};
 use crate::evidence::canonical::{self, Object};
@@ -32,7 +33,7 @@ pub(super) struct VerifyArguments {
     #[arg(long, value_name = "N", default_value = "1")]
     threshold: NonZeroUsize,
     /// A head that you kept when the run was recorded; repeatable
-    #[arg(long, value_name = "SEQ:HASH", value_parser = parse_head)]
+    #[arg(long, value_name = "SEQ:HASH", value_parser = parse_head, allow_hyphen_values = true)]
     head: Vec<(i64, Digest)>,
     /// What it must be about: evidence_id, run_id, project, result, commit_sha or envelope_digest; repeatable
     #[arg(long, value_name = "MEMBER=VALUE", value_parser = parse_expected)]
@@ -81,7 +82,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<u8, Failure> {
 struct Judge {
     held: Held,
     /// The files of `--artifacts`.
-    store: Vec<(Digest, u64)>,
+    store: HashMap<Digest, u64>,
 }
 
 impl Judge {
@@ -90,7 +91,7 @@ impl Judge {
         if !self.store.is_empty() {
             held.artifacts.extend(self.found_for(file));
         }
-        verify(file, &held).report
+        verify(file, &held).into_report()
     }
 
     /// The recorded artifacts and logs whose digest is that of a file in the store.
@@ -99,7 +100,7 @@ impl Judge {
         let envelope = document.as_ref().and_then(|d| d.as_object()).and_then(|d| d.object("envelope"));
         let recorded = |id: Option<String>, holder: Option<&Object<'_>>| {
             let digest: Digest = holder?.text("digest")?.parse().ok()?;
-            let (digest, bytes) = *self.store.iter().find(|(stored, _)| *stored == digest)?;
+            let bytes = *self.store.get(&digest)?;
             Some(GivenArtifact { artifact_id: id?, digest, bytes })
         };
         let artifacts =
@@ -120,35 +121,45 @@ impl Judge {
 
 fn judge_one(judge: &Judge, path: &Path, json: bool) -> Result<u8, Failure> {
     let report = judge.report(&read_envelope(path)?);
-    answer(&if json { to_json(&report) + "\n" } else { for_a_person(&report, judge) })?;
+    if json {
+        answer_json(&(to_json(&report) + "\n"))?
+    } else {
+        answer(&for_a_person(&report, judge))?
+    }
     Ok(report.verdict.exit_status())
 }
 
 fn judge_many(judge: &Judge, paths: &[PathBuf], json: bool) -> Result<u8, Failure> {
     let mut worst = None;
     let mut unread = None;
+    let mut missed = |failure: Failure| {
+        anstream::eprintln!("{BAD}sealstone:{RESET} {}", printable(failure.message()));
+        unread = Some(failure.status());
+    };
     for path in paths {
-        let files = if path.is_dir() { envelopes_in(path)? } else { vec![path.clone()] };
-        for file in files {
-            let bytes = match read_envelope(&file) {
-                Ok(bytes) => bytes,
-                Err(failure) => {
-                    anstream::eprintln!("{BAD}sealstone:{RESET} {}", printable(failure.message()));
-                    unread = Some(failure.status());
-                    continue;
+        let files = if path.is_dir() { envelopes_in(path) } else { Ok(vec![path.clone()]) };
+        for file in files.unwrap_or_else(|failure| {
+            missed(failure);
+            Vec::new()
+        }) {
+            match read_envelope(&file) {
+                Ok(bytes) => {
+                    let report = judge.report(&bytes);
+                    if json {
+                        answer_json(&json_line(&file, &report))?
+                    } else {
+                        answer(&line(&file, &report))?
+                    }
+                    worst = worst.max(Some(report.verdict));
                 }
-            };
-            let report = judge.report(&bytes);
-            answer(&if json { json_line(&file, &report) } else { line(&file, &report) })?;
-            worst = worst.max(Some(report.verdict));
+                Err(failure) => missed(failure),
+            }
         }
     }
-    // A file that nobody could judge is not better than one that was judged.
-    let status = worst.map(Verdict::exit_status);
-    Ok(match (unread, status) {
-        (Some(unread), None | Some(0)) => unread,
-        (_, status) => status.unwrap_or(super::exit::NO_INPUT),
-    })
+    // What nobody could judge counts more than what only lacks a key or an end.
+    let worst =
+        worst.filter(|worst| unread.is_none() || *worst >= Verdict::Unreadable).map(Verdict::exit_status);
+    Ok(worst.or(unread).unwrap_or_default())
 }
 
 /// The sealed envelopes of a directory, by name: every `*.json` that is one or ought to be. Passed over is only JSON that
@@ -191,8 +202,8 @@ fn is_meant_as_envelope(path: &Path) -> bool {
     }
 }
 
-fn digest_directory(directory: &Path) -> Result<Vec<(Digest, u64)>, Failure> {
-    let mut found = Vec::new();
+fn digest_directory(directory: &Path) -> Result<HashMap<Digest, u64>, Failure> {
+    let mut found = HashMap::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(&directory).map_err(|error| cannot_read(&directory, &error))? {
@@ -202,7 +213,8 @@ fn digest_directory(directory: &Path) -> Result<Vec<(Digest, u64)>, Failure> {
             if kind.is_dir() {
                 open.push(entry.path());
             } else if kind.is_file() {
-                found.push(digest_file(&entry.path())?);
+                let (digest, bytes) = digest_file(&entry.path())?;
+                found.insert(digest, bytes);
             }
         }
     }
@@ -324,7 +336,12 @@ fn facts(out: &mut String, report: &Report) {
 
 fn parse_head(text: &str) -> Result<(i64, Digest), String> {
     let (seq, entry_hash) = text.split_once(':').ok_or("SEQ:HASH expected, like 12:sha256:…")?;
-    let seq = seq.parse().map_err(|_| format!("{seq:?} is no seq"))?;
+    let integer = seq.strip_prefix('-').unwrap_or(seq);
+    if integer.is_empty() || !integer.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("{seq:?} is no seq"));
+    }
+    // Beyond what a number can hold no chain has links; such a head is not found, like any other that is not there.
+    let seq = seq.parse().unwrap_or(i64::MAX);
     Ok((seq, entry_hash.parse().map_err(|error| format!("{error}"))?))
 }
 

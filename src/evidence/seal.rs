@@ -8,7 +8,7 @@ use super::chain::{Chain, Head};
 use super::consistency::{Conflict, Recorded};
 use super::digest::{Digest, merkle_root};
 use super::dsse::{self, MAX_ARTIFACT_SUBJECTS, PAYLOAD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE};
-use super::envelope::limits::{MAX_ELEMENT_BYTES, MAX_ELEMENTS, MAX_ENVELOPE_BYTES};
+use super::envelope::limits::{MAX_ELEMENT_BYTES, MAX_ELEMENTS, MAX_ENVELOPE_BYTES, MAX_FILE_BYTES};
 use super::envelope::{
     Disclosure, ENVELOPE_FORMAT, Fault, Kind, Parts, PrivateMembers, SEALED_FORMAT, check_ingest,
     envelope_text, list,
@@ -27,7 +27,7 @@ pub struct Record {
     disclosures: Vec<Disclosure>,
     evidence_id: String,
     last_at: Option<Timestamp>,
-    bytes: usize,
+    size: Size,
 }
 
 /// Why an element cannot be recorded, or a record not sealed.
@@ -113,7 +113,8 @@ impl Record {
         members.insert("recorded_at", recorded_at);
         members.insert("seq", Value::count(self.chain.next_seq()));
         let mut text = members.canonical().into_owned();
-        check_size(text.len())?;
+        let before = text.len();
+        check_size(before)?;
 
         let count = self.counts.get(&kind).copied().unwrap_or_default();
         let disclosures = private.withhold(kind, count, &mut members, salt);
@@ -121,18 +122,15 @@ impl Record {
             text = members.canonical().into_owned();
             check_size(text.len())?;
         }
-        // A link and the comma before it are 180 bytes.
-        let bytes = self.bytes.saturating_add(text.len()).saturating_add(181);
-        if self.elements.len() >= MAX_ELEMENTS || bytes > MAX_ENVELOPE_BYTES {
-            return Err(SealError::EnvelopeTooLarge);
-        }
+        let size = self.size.with(before, text.len(), &disclosures);
+        size.check(self.elements.len(), kind)?;
 
         if kind == Kind::Run {
             self.evidence_id = members.text("evidence_id").unwrap_or_default().to_owned();
         }
         self.recorded.record(kind, &members);
         self.counts.insert(kind, count.saturating_add(1));
-        self.bytes = bytes;
+        self.size = size;
         self.last_at = Some(recorded_at);
         self.disclosures.extend(disclosures);
         let head = self.chain.push(Digest::of(&text));
@@ -277,6 +275,48 @@ fn sign(payload: &[u8], keys: &[&SigningKey]) -> Object<'static> {
         ("payload", dsse::encode_base64(payload).into()),
         ("signatures", Value::from(signatures.collect::<Vec<_>>())),
     ])
+}
+
+/// How much of the limits a record has used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    /// Of the envelope, in bytes, but for its frame.
+    envelope: usize,
+    /// Of the envelope if nothing in it were withheld.
+    open: usize,
+    /// Of the disclosures, in bytes.
+    disclosures: usize,
+}
+
+impl Size {
+    /// What stands around elements in an envelope, and around envelope and disclosures in a file: names, the payload, one signature a key.
+    const FRAME: usize = 1 << 20;
+    /// A link with its comma.
+    const LINK: usize = 181;
+
+    fn with(self, before: usize, after: usize, disclosures: &[Disclosure]) -> Self {
+        let disclosed =
+            disclosures.iter().map(|disclosure| Value::from(disclosure.clone()).canonical().len());
+        Self {
+            envelope: self.envelope.saturating_add(after).saturating_add(Self::LINK),
+            open: self.open.saturating_add(before).saturating_add(Self::LINK),
+            disclosures: disclosed
+                .fold(self.disclosures, |sum, bytes| sum.saturating_add(bytes).saturating_add(1)),
+        }
+    }
+
+    /// Whether an element may be the next of `elements`. Any but the outcome leaves room for one.
+    fn check(self, elements: usize, kind: Kind) -> Result<(), SealError> {
+        let (count, bytes) =
+            if kind == Kind::Outcome { (1, 0) } else { (2, MAX_ELEMENT_BYTES.saturating_add(Self::LINK)) };
+        let reserved = Self::FRAME.saturating_add(bytes);
+        let fits = |used: usize, most: usize| used.saturating_add(reserved) <= most;
+        let fits = elements.saturating_add(count) <= MAX_ELEMENTS
+            && fits(self.envelope, MAX_ENVELOPE_BYTES)
+            && fits(self.open, MAX_ENVELOPE_BYTES)
+            && fits(self.envelope.saturating_add(self.disclosures), MAX_FILE_BYTES);
+        if fits { Ok(()) } else { Err(SealError::EnvelopeTooLarge) }
+    }
 }
 
 fn subject(name: String, sha256: String) -> Object<'static> {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::log::Log;
+use crate::evidence::time::Timestamp;
 
 /// How long a child may take to end after a signal, before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -56,19 +57,31 @@ pub(crate) struct Execution {
     pub(crate) aborted: bool,
     /// Whether something that the child left behind still held its output open.
     pub(crate) output_left_open: bool,
+    /// When it began, or would have.
+    pub(crate) started_at: Timestamp,
+    /// When it ended.
+    pub(crate) finished_at: Timestamp,
 }
 
 /// Runs the command to its end. Its standard input is this process's; its output goes to this process's as it comes, and
 /// into the log. SIGINT, SIGTERM and SIGHUP are passed on, and after a grace the child is killed.
-pub(crate) async fn run(command: &[OsString], log: Arc<Mutex<Log>>) -> io::Result<Execution> {
+pub(crate) async fn run(
+    command: &[OsString],
+    log: Arc<Mutex<Log>>,
+    now: &dyn Fn() -> Timestamp,
+) -> io::Result<Execution> {
     let mut signals = Signals::listen()?;
-    let (mut child, pumps) = match start(command, &log) {
+    let started_at = now();
+    let (mut child, pumps) = match start(command, &log)? {
         Ok(started) => started,
         Err(error) => {
+            let ended = Ended::NotStarted(error);
             return Ok(Execution {
-                ended: Ended::NotStarted(error),
+                ended,
                 aborted: false,
                 output_left_open: false,
+                started_at,
+                finished_at: now(),
             });
         }
     };
@@ -87,33 +100,49 @@ pub(crate) async fn run(command: &[OsString], log: Arc<Mutex<Log>>) -> io::Resul
             () = sleep(GRACE), if aborted => child.start_kill()?,
         }
     };
-    let output_left_open = timeout(DRAIN, async {
+    let finished_at = now();
+    let drained = timeout(DRAIN, async {
         for pump in pumps {
             // The sender is dropped when its thread ends, however it ends.
             let _ = pump.await;
         }
     });
-    Ok(Execution { ended: ended(status), aborted, output_left_open: output_left_open.await.is_err() })
+    let output_left_open = drained.await.is_err();
+    Ok(Execution { ended: ended(status), aborted, output_left_open, started_at, finished_at })
+}
+
+/// From now on SIGINT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
+pub(crate) fn end_on_signal() {
+    let listen = || -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let received = runtime.block_on(async { io::Result::Ok(Signals::listen()?.next().await) })?;
+        std::process::exit(received.as_raw().saturating_add(128))
+    };
+    // Without the thread a signal waits until the evidence is written; there is nobody better to tell.
+    let _ = thread::Builder::new().name("signals".into()).spawn(listen);
 }
 
 type Pumps = [oneshot::Receiver<()>; 2];
 
-fn start(command: &[OsString], log: &Arc<Mutex<Log>>) -> io::Result<(Child, Pumps)> {
+/// The inner error is the command's own: it cannot be started. After an outer one nothing runs.
+fn start(command: &[OsString], log: &Arc<Mutex<Log>>) -> io::Result<io::Result<(Child, Pumps)>> {
     let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command"))?;
-    let mut child =
-        Command::new(program).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let pipe = || io::Error::other("the child has no output");
-    let out = child.stdout.take().ok_or_else(pipe)?.into_owned_fd()?;
-    let err = child.stderr.take().ok_or_else(pipe)?.into_owned_fd()?;
-    let pumps = [pump(out, io::stdout().as_fd(), log)?, pump(err, io::stderr().as_fd(), log)?];
-    Ok((child, pumps))
+    let ends = [io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
+    let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
+    let [to_out, to_err] = ends;
+    let pumps = [pump(out.into(), to_out, log)?, pump(err.into(), to_err, log)?];
+    let mut child = Command::new(program);
+    let spawned =
+        child.args(arguments).stdout(Stdio::from(out_writer)).stderr(Stdio::from(err_writer)).spawn();
+    // The writing ends are closed with `child`, so that the pumps end when the command's own copies do.
+    Ok(spawned.map(|spawned| (spawned, pumps)))
 }
 
 /// Passes on what comes, until the end of `from` or until `to` takes no more; then `from` is closed, and who goes on
 /// writing is told so by the kernel, as without us.
-fn pump(from: OwnedFd, to: BorrowedFd<'_>, log: &Arc<Mutex<Log>>) -> io::Result<oneshot::Receiver<()>> {
+fn pump(from: OwnedFd, to: OwnedFd, log: &Arc<Mutex<Log>>) -> io::Result<oneshot::Receiver<()>> {
     let (done, ended) = oneshot::channel();
-    let (mut from, mut to, log) = (File::from(from), File::from(to.try_clone_to_owned()?), Arc::clone(log));
+    let (mut from, mut to, log) = (File::from(from), File::from(to), Arc::clone(log));
     thread::Builder::new().name("output".into()).spawn(move || {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(n) = from.read(&mut buffer) {

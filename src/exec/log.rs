@@ -49,8 +49,8 @@ impl Log {
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         match (self.error.take(), &self.file) {
             (Some(error), _) => Err(error),
-            (None, Some(file)) => file.sync_all(),
-            (None, None) => Ok(()),
+            (None, Some(file)) if file.metadata()?.is_file() => file.sync_all(),
+            (None, _) => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ mod recording;
 mod subject;
 
 pub(crate) use artifact::ArtifactFile;
-pub(crate) use child::{Ended, Execution, run};
+pub(crate) use child::{Ended, Execution, end_on_signal, run};
 pub(crate) use log::Log;
 pub(crate) use recording::{Command, Recording, Surroundings};
 pub(crate) use subject::Subject;

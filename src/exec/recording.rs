@@ -51,7 +51,8 @@ pub(crate) struct Recording<'s> {
     record: Record,
     command: Command,
     surroundings: &'s Surroundings<'s>,
-    started_at: Timestamp,
+    artifact_ids: Vec<String>,
+    missing: Vec<String>,
 }
 
 impl<'s> Recording<'s> {
@@ -61,33 +62,38 @@ impl<'s> Recording<'s> {
         subject: Option<&Subject>,
         surroundings: &'s Surroundings<'s>,
     ) -> Result<Self, SealError> {
-        let started_at = (surroundings.now)();
-        let mut recording = Self { record: Record::new(), command, surroundings, started_at };
+        let mut recording = Self {
+            record: Record::new(),
+            command,
+            surroundings,
+            artifact_ids: Vec::new(),
+            missing: Vec::new(),
+        };
         // A dry run of the step shows now, and not after an hour, that its names cannot be recorded.
         let mut rehearsal = Record::new();
         let run = recording.run_members(subject);
         for (kind, members) in [(Kind::Run, run.clone()), (Kind::Step, recording.step_names())] {
-            rehearsal.push(kind, members, started_at, &recording.command.private, &mut || [0; 16])?;
+            rehearsal
+                .push(kind, members, (surroundings.now)(), &recording.command.private, &mut || [0; 16])?;
         }
         recording.push(Kind::Run, run)?;
         Ok(recording)
     }
 
-    /// Records a file that the step made; its id, to be cited.
-    pub(crate) fn artifact(&mut self, file: &ArtifactFile) -> Result<String, String> {
-        let members = file.members(&self.command.step_id()).map_err(|error| error.to_string())?;
-        self.push(Kind::Artifact, members).map_err(|error| error.to_string())?;
-        Ok(file.artifact_id())
+    /// Records a file that the step made. One that cannot be recorded is told in the step's message.
+    pub(crate) fn artifact(&mut self, file: &ArtifactFile) -> Result<(), String> {
+        let members = file.members(&self.command.step_id()).map_err(|error| error.to_string());
+        let recorded =
+            members.and_then(|members| self.push(Kind::Artifact, members).map_err(|error| error.to_string()));
+        match &recorded {
+            Ok(()) => self.artifact_ids.push(file.artifact_id()),
+            Err(_) => self.missing.push(file.artifact_id()),
+        }
+        recorded
     }
 
     /// Records what came of the command, and closes the run.
-    pub(crate) fn close(
-        &mut self,
-        execution: &Execution,
-        log: &Log,
-        artifact_ids: Vec<String>,
-    ) -> Result<(), SealError> {
-        let finished_at = (self.surroundings.now)();
+    pub(crate) fn close(&mut self, execution: &Execution, log: &Log) -> Result<(), SealError> {
         let succeeded = matches!(execution.ended, Ended::Exited(0));
         let (status, result) = match (execution.aborted, succeeded) {
             (true, _) => ("canceled", "aborted"),
@@ -104,17 +110,19 @@ impl<'s> Recording<'s> {
                 Ended::NotStarted(_) => i32::from(execution.ended.status()).into(),
             },
         );
-        step.insert("started_at", self.started_at);
-        step.insert("finished_at", finished_at.max(self.started_at));
-        let ms = finished_at.unix_ms().saturating_sub(self.started_at.unix_ms());
+        step.insert("started_at", execution.started_at);
+        step.insert("finished_at", execution.finished_at.max(execution.started_at));
+        let ms = execution.finished_at.unix_ms().saturating_sub(execution.started_at.unix_ms());
         step.insert("duration_ms", Value::count(u64::try_from(ms).unwrap_or_default()));
         step.insert("log", log.member());
-        if !artifact_ids.is_empty() {
-            step.insert("artifact_ids", artifact_ids);
+        if !self.artifact_ids.is_empty() {
+            step.insert("artifact_ids", std::mem::take(&mut self.artifact_ids));
         }
         let reason = reason(execution);
-        let told: Vec<String> =
-            [step.text("message").map(str::to_owned), reason.clone()].into_iter().flatten().collect();
+        let missing = (!self.missing.is_empty())
+            .then(|| format!("artifacts not recorded: {}", self.missing.join(", ")));
+        let told = [step.text("message").map(str::to_owned), reason.clone(), missing];
+        let told: Vec<String> = told.into_iter().flatten().collect();
         if !told.is_empty() {
             step.insert("message", told.join("; "));
         }
@@ -185,8 +193,8 @@ fn command_member(command: &[OsString]) -> (Vec<String>, bool) {
     let mut member = Vec::new();
     for argument in command {
         let argument = argument.to_string_lossy();
-        // Control characters take six bytes each in JSON, and each argument its quotes and comma.
-        let bytes = argument.len().saturating_add(3);
+        // As it stands in JSON, where a control character takes six bytes, and with its comma.
+        let bytes = Value::from(&*argument).canonical().len().saturating_add(1);
         if bytes > left {
             return (member, false);
         }

@@ -76,16 +76,23 @@ pub(crate) fn default_project(subject: Option<&Subject>, directory: &Path) -> St
     path_id(&remote.unwrap_or_else(directory), "local")
 }
 
-/// `https://user:token@host/x` without what stands before the `@`: it does not belong into evidence.
+/// A remote's URL without what may be secret in it: a password or token before the `@`, a query, a fragment. The user of an SSH URL stays.
 fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").map_or((None, url), |(scheme, rest)| (Some(scheme), rest));
     let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) if scheme != "ssh" => {
-            format!("{scheme}://{}", rest.get(credentials.len().saturating_add(1)..).unwrap_or_default())
-        }
-        _ => url.to_owned(),
-    }
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    // A password may hold a slash, and then no `@` stands before it.
+    let cut_in_password =
+        scheme.is_some() && !authority.contains('@') && !port.bytes().all(|b| b.is_ascii_digit());
+    let user_info = if cut_in_password { rest.rsplit_once('@') } else { authority.rsplit_once('@') };
+    let Some((user_info, _)) = user_info else { return url.to_owned() };
+    let host = rest.get(user_info.len().saturating_add(1)..).unwrap_or_default();
+    let user = match scheme {
+        Some("ssh") | None => user_info.split(':').next().unwrap_or_default().to_owned() + "@",
+        Some(_) => String::new(),
+    };
+    scheme.map_or(String::new(), |scheme| format!("{scheme}://")) + &user + host
 }
 
 #[cfg(test)]
@@ -111,6 +118,12 @@ mod tests {
             ("https://h.example/a@b", "https://h.example/a@b"),
             ("git@h.example:a/b.git", "git@h.example:a/b.git"),
             ("ssh://git@h.example/a", "ssh://git@h.example/a"),
+            ("ssh://git:secret@h.example/a", "ssh://git@h.example/a"),
+            ("me:secret@h.example:a/b", "me@h.example:a/b"),
+            ("https://me:s3/cret@h.example/a/b", "https://h.example/a/b"),
+            ("https://h.example:8443/a@b", "https://h.example:8443/a@b"),
+            ("https://h.example/a/b.git?access_token=secret#x", "https://h.example/a/b.git"),
+            ("/srv/git/a.git", "/srv/git/a.git"),
         ] {
             assert_eq!(without_credentials(url), without);
         }

@@ -102,6 +102,18 @@ fn a_directory_is_judged_file_by_file_and_the_worst_counts() {
 }
 
 #[test]
+fn every_path_is_judged_and_an_unread_one_is_not_forgotten() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    let (good, bad, keys) =
+        (vector("valid/minimal.json"), vector("invalid/signature.none.json"), vector("keys/trusted.pub.pem"));
+    let ran = place.run(&["verify", "--keys", &keys, &good, "empty", "nowhere", &bad]);
+    assert_eq!((ran.status, ran.stdout.lines().count()), (1, 2), "{ran:?}");
+    assert_eq!(place.run(&["verify", "--keys", &keys, &good, "nowhere"]).status, 66);
+    assert_eq!(place.run(&["verify", &good, "nowhere"]).status, 66);
+}
+
+#[test]
 fn bad_input_gets_one_clear_line_and_the_right_status() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
@@ -205,6 +217,19 @@ fn a_pack_keeps_the_seal_and_only_the_disclosures_asked_for() {
     assert_eq!(withheld(&["pack", &from, "--keep", "/execution/steps/*/command"]), 5);
     assert_eq!(withheld(&["pack", &from, "--keep", "*"]), 0);
     assert_eq!(place.run(&["pack", &from, "--out", "nowhere/x.json"]).status, 73);
+}
+
+#[test]
+fn what_a_program_reads_is_exact_to_the_byte() {
+    let place = Place::new();
+    // torture.json has U+007F and U+0085 in it, which canonical form leaves as they are.
+    let from = vector("valid/torture.json");
+    let packed = place.command(&["pack", &from]).output().unwrap().stdout;
+    assert!(packed.contains(&0x7f) && packed == fs::read(&from).unwrap());
+    let shown = place.run(&["show", "--json", &from]).stdout;
+    assert!(!shown.contains(['\u{7f}', '\u{85}']));
+    let sealed: Value = serde_json::from_slice(&packed).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), sealed["envelope"]);
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn every_report_is_as_its_schema_says() {
     let schema = schema("verification.v1.json");
     for (name, case) in cases() {
         let file = fs::read(dir().join(case["file"].as_str().unwrap())).unwrap();
-        let report = serde_json::to_value(verify(&file, &held(&case)).report).unwrap();
+        let report = serde_json::to_value(verify(&file, &held(&case)).into_report()).unwrap();
         if let Err(error) = schema.validate(&report) {
             panic!("{name}: {error} at {}\n{report:#}", error.instance_path());
         }

@@ -61,7 +61,7 @@ fn sealed(elements: Vec<(Kind, Object<'static>)>) -> Sealed {
 }
 
 fn judge(file: &str) -> Report {
-    verify(file.as_bytes(), &trusting()).report
+    verify(file.as_bytes(), &trusting()).into_report()
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -152,9 +152,9 @@ proptest! {
         }
         let sealed = record.seal(at(-1000), &[&key()]).unwrap();
         let judged = verify(sealed.file.as_bytes(), &trusting());
-        prop_assert_eq!(judged.report.verdict, Verdict::Verified, "{:?}", judged.report.first_failure);
-        prop_assert_eq!(judged.report.withheld, 0);
-        prop_assert!(judged.report.checks.iter().all(|check| check.status == Status::Pass));
+        prop_assert_eq!(judged.report().verdict, Verdict::Verified, "{:?}", judged.report().first_failure);
+        prop_assert_eq!(judged.report().withheld, 0);
+        prop_assert!(judged.report().checks.iter().all(|check| check.status == Status::Pass));
         prop_assert_eq!(judged.verified().unwrap().envelope_digest(), sealed.envelope_digest);
         crate::schemas::assert_sealed_envelope(sealed.file.as_bytes());
 
@@ -302,10 +302,35 @@ fn what_is_too_large_is_refused_at_recording() {
             "{refused:?}"
         );
     }
-    for i in 1..MAX_ELEMENTS {
+    for i in 2..MAX_ELEMENTS {
         push(&mut record, Kind::Event, Object::from_iter([("name", format!("e{i}"))])).unwrap();
     }
-    assert_eq!(push(&mut record, Kind::Outcome, outcome("failed")), Err(SealError::EnvelopeTooLarge));
+    let one_more = push(&mut record, Kind::Event, Object::from_iter([("name", "x")]));
+    assert_eq!(one_more, Err(SealError::EnvelopeTooLarge));
+    closes_and_verifies(record);
+}
+
+/// Whatever was recorded, there is room for the outcome.
+fn closes_and_verifies(mut record: Record) {
+    push(&mut record, Kind::Outcome, outcome("failed")).unwrap();
+    let sealed = record.seal(at(0), &[&key()]).unwrap();
+    let report = judge(&sealed.file);
+    assert_eq!(report.verdict, Verdict::Verified, "{:?}", report.first_failure);
+}
+
+#[test]
+fn a_record_that_is_full_can_be_closed_whether_its_values_are_withheld_or_not() {
+    for private in [PrivateMembers::default(), PrivateMembers::parse(["*"]).unwrap()] {
+        let mut record = record(vec![(Kind::Run, run())]);
+        let refused = (0..1_000).find_map(|i| {
+            let mut large = step(&format!("s{i}"));
+            let data: Object<'_> = (0..3).map(|i| (format!("x{i}"), "x".repeat(MAX_TEXT_BYTES))).collect();
+            large.insert("data", data);
+            record.push(Kind::Step, large, at(0), &private, &mut || [0; 16]).err()
+        });
+        assert_eq!(refused, Some(SealError::EnvelopeTooLarge));
+        closes_and_verifies(record);
+    }
 }
 
 #[test]
@@ -338,6 +363,9 @@ fn only_members_that_may_be_withheld_can_be_named_private() {
         "/execution/steps/*/status",
         "/run/trigger/x",
         "/execution/steps/*/command/x",
+        "/run/labels/*",
+        "/run/subject/meta/*",
+        "/execution~1steps/0/command",
         "/artifacts/*/digest",
         "/events/*/data~2",
         "/run/labels/a/b",
@@ -394,6 +422,60 @@ fn every_limit_of_section_8_makes_a_file_unreadable() {
             report.first_failure
         );
     }
+}
+
+#[test]
+fn every_refusal_of_the_parser_is_a_verdict_with_the_same_code() {
+    for (text, code) in [
+        ("{", "json.syntax"),
+        ("{\"a\":1,\"a\":2}", "json.duplicate_key"),
+        ("[1e16]", "json.number_out_of_range"),
+        ("[\"\\ud800\"]", "json.lone_surrogate"),
+        (&"[".repeat(65), "json.too_deep"),
+        ("[]", "format.unknown"),
+    ] {
+        let report = judge(text);
+        let failed: Vec<&str> = report.failed().map(Code::as_str).collect();
+        assert_eq!((report.verdict, failed), (Verdict::Unreadable, vec![code]));
+    }
+}
+
+#[test]
+fn a_hostile_file_is_judged_in_time_and_memory_near_its_size() {
+    // Commitments under a long name; steps and gates in the ten thousands; the same signature again and again.
+    let start = std::time::Instant::now();
+    let hole = format!("{{\"$withheld\":\"{}\"}}", Digest::of("x"));
+    let step = |i: usize, more: &str| {
+        format!(
+            "{{\"kind\":\"human_approval\",\"recorded_at\":\"2026-11-21T08:00:00.000Z\",\"seq\":{i},\"status\":\"passed\",\"step_id\":\"s{i}\",\"type\":\"step\"{more}}}"
+        )
+    };
+    let base = sealed(vec![(Kind::Run, run()), (Kind::Outcome, outcome("failed"))]).file;
+    let with_steps =
+        |steps: Vec<String>| base.replacen("\"steps\":[]", &format!("\"steps\":[{}]", steps.join(",")), 1);
+    let data =
+        format!(",\"data\":{{\"{}\":[{}]}}", "k".repeat(130_000), vec![hole.as_str(); 1_300].join(","));
+    let report = judge(&with_steps((0..20).map(|i| step(i, &data)).collect()));
+    assert_eq!((report.verdict, report.withheld), (Verdict::Rejected, 26_000));
+
+    let gate = |i: usize| {
+        format!(
+            "{{\"decision\":\"approved\",\"gate_id\":\"g{i}\",\"opened_at\":\"2026-11-21T08:00:00.000Z\",\"reason\":\"r\",\"recorded_at\":\"2026-11-21T08:00:00.000Z\",\"seq\":{i},\"step_id\":\"x\",\"type\":\"gate\"}}"
+        )
+    };
+    let gates: Vec<String> = (0..40_000).map(gate).collect();
+    let file = with_steps((0..40_000).map(|i| step(i, "")).collect());
+    assert_eq!(
+        judge(&file.replacen("\"gates\":[]", &format!("\"gates\":[{}]", gates.join(",")), 1)).verdict,
+        Verdict::Rejected
+    );
+
+    let (before, after) = base.rsplit_once("\"signatures\":[").unwrap();
+    let signature = after.split_once(']').unwrap().0;
+    let file = format!("{before}\"signatures\":[{}]}}}}", vec![signature; 50_000].join(","));
+    assert_eq!(judge(&file).verdict, Verdict::Verified);
+    // Each took hours, or all memory, before it took a second.
+    assert!(start.elapsed().as_secs() < 120);
 }
 
 #[test]

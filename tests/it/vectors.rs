@@ -72,7 +72,7 @@ fn every_case_gets_its_verdict_codes_first_failure_and_withheld_count() {
     let mut wrong = Vec::new();
     for (name, case) in cases {
         let file = fs::read(dir().join(case["file"].as_str().unwrap())).unwrap();
-        let report = verify(&file, &held(&case)).report;
+        let report = verify(&file, &held(&case)).into_report();
         let mut failed: Vec<&str> = report.failed().map(|code| code.as_str()).collect();
         failed.sort_unstable();
         let got = serde_json::json!({

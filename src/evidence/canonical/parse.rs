@@ -23,13 +23,29 @@ pub fn parse(bytes: &[u8], max_bytes: usize) -> Result<Value<'_>, JsonError> {
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|e| JsonError::new(JsonCode::Syntax, bytes, e.valid_up_to(), "not UTF-8"))?;
-    Parser { text, rest: text, open: 0 }.document()
+    Parser { text, rest: text, open: 0, items: Vec::new(), members: Vec::new() }.document()
 }
 
 struct Parser<'a> {
     text: &'a str,
     rest: &'a str,
     open: usize,
+    /// Of all open arrays, until they are closed or have gathered [`GATHERED`].
+    items: Vec<Value<'a>>,
+    /// Of all open objects, likewise.
+    members: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+/// How much of a container is gathered before it gets room of its own. Small ones get exactly what they need: a hostile
+/// text is mostly small containers, and what they would not use adds up to gigabytes.
+const GATHERED: usize = 1024;
+
+/// Moves what was gathered from `base` on to where it stays.
+fn settle<T>(gathered: &mut Vec<T>, base: usize, stays: &mut Vec<T>) {
+    if stays.is_empty() {
+        stays.reserve_exact(gathered.len().saturating_sub(base));
+    }
+    stays.extend(gathered.drain(base..));
 }
 
 /// A value, and whether the text it was read from is its canonical form.
@@ -73,7 +89,7 @@ impl<'a> Parser<'a> {
     fn object(&mut self) -> Read<'a, Value<'a>> {
         let from = self.rest;
         self.advance(1);
-        let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
+        let (base, mut members) = (self.members.len(), Vec::<(Cow<'a, str>, Value<'a>)>::new());
         let mut canonical = !self.skip_space();
         if !self.eat(b'}') {
             loop {
@@ -83,10 +99,13 @@ impl<'a> Parser<'a> {
                 let spaced = self.skip_space() | spaced;
                 let (value, written) = self.value()?;
                 let spaced = self.skip_space() | spaced;
-                let ascending =
-                    members.last().is_none_or(|(last, _)| utf16_order(last, &name) == Ordering::Less);
+                let before = self.members.get(base..).and_then(<[_]>::last).or(members.last());
+                let ascending = before.is_none_or(|(before, _)| utf16_order(before, &name) == Ordering::Less);
                 canonical &= plain & written & ascending & !spaced;
-                members.push((name, value));
+                self.members.push((name, value));
+                if self.members.len().saturating_sub(base) >= GATHERED {
+                    settle(&mut self.members, base, &mut members);
+                }
                 if self.eat(b'}') {
                     break;
                 }
@@ -94,11 +113,12 @@ impl<'a> Parser<'a> {
                 canonical &= !self.skip_space();
             }
         }
+        settle(&mut self.members, base, &mut members);
         let source = from.get(..from.len().saturating_sub(self.rest.len())).filter(|_| canonical);
         let object = Object::from_members(members, source).map_err(|name| {
             self.error(
                 JsonCode::DuplicateKey,
-                format!("the name {name:?} stands twice in the object that ends here"),
+                format!("the name {:?} stands twice in the object that ends here", shown(&name)),
             )
         })?;
         Ok((Value::Object(object), canonical))
@@ -106,13 +126,16 @@ impl<'a> Parser<'a> {
 
     fn list(&mut self) -> Read<'a, Value<'a>> {
         self.advance(1);
-        let mut items = Vec::new();
+        let (base, mut items) = (self.items.len(), Vec::new());
         let mut canonical = !self.skip_space();
         if !self.eat(b']') {
             loop {
                 let (item, written) = self.value()?;
                 canonical &= written & !self.skip_space();
-                items.push(item);
+                self.items.push(item);
+                if self.items.len().saturating_sub(base) >= GATHERED {
+                    settle(&mut self.items, base, &mut items);
+                }
                 if self.eat(b']') {
                     break;
                 }
@@ -120,6 +143,7 @@ impl<'a> Parser<'a> {
                 canonical &= !self.skip_space();
             }
         }
+        settle(&mut self.items, base, &mut items);
         Ok((Value::List(items), canonical))
     }
 
@@ -206,8 +230,7 @@ impl<'a> Parser<'a> {
         let integer = number_grammar(token).ok_or_else(|| self.syntax("not a JSON number"))?;
         let number = token.parse().ok().and_then(Number::new);
         let number = number.ok_or_else(|| {
-            let shown: String = token.chars().take(40).collect();
-            self.error(JsonCode::NumberOutOfRange, format!("{shown} is beyond ±(2^53 − 1)"))
+            self.error(JsonCode::NumberOutOfRange, format!("{} is beyond ±(2^53 − 1)", shown(token)))
         })?;
         self.advance(end);
         let value = Value::Number(number);
@@ -260,6 +283,11 @@ impl<'a> Parser<'a> {
     fn error(&self, code: JsonCode, detail: impl Into<String>) -> JsonError {
         JsonError::new(code, self.text.as_bytes(), self.text.len().saturating_sub(self.rest.len()), detail)
     }
+}
+
+/// As much of a text as an error quotes.
+fn shown(text: &str) -> &str {
+    text.char_indices().nth(40).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// RFC 8259 section 6: whether the token is a number, and then whether it is written as an integer.

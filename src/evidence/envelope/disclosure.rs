@@ -115,8 +115,9 @@ impl PrivateMembers {
             return false;
         };
         self.patterns.iter().any(|pattern| {
-            let same = |(wanted, token): (&Option<String>, &String)| {
-                wanted.as_ref().is_none_or(|wanted| wanted == token)
+            let same = |(wanted, token): (&Option<String>, &String)| match wanted {
+                Some(wanted) => wanted == token,
+                None => pointer::index(token).is_some(),
             };
             pattern.kind == kind
                 && pattern.index.is_none_or(|only| index.parse() == Ok(only))
@@ -147,14 +148,11 @@ fn all_private(kind: Kind) -> impl Iterator<Item = Pattern> {
 }
 
 /// The kind, the index (`*` for a section that has none) and the path inside the element.
-fn locate(tokens: &[String]) -> Option<(Kind, String, Vec<String>)> {
-    let whole = tokens.join("/");
-    let kind = Kind::ALL.into_iter().find(|kind| {
-        let section = kind.section().trim_start_matches('/');
-        whole.strip_prefix(section).is_some_and(|rest| rest.starts_with('/'))
-    })?;
-    let section = kind.section().split('/').skip(1).count();
-    let inner = tokens.get(section..)?;
+pub(crate) fn locate(tokens: &[String]) -> Option<(Kind, String, Vec<String>)> {
+    let section = |kind: &Kind| kind.section().split('/').skip(1);
+    let kind =
+        Kind::ALL.into_iter().find(|kind| section(kind).eq(tokens.iter().take(section(kind).count())))?;
+    let inner = tokens.get(section(&kind).count()..)?;
     let (index, path) =
         if kind.is_single() { ("*", inner) } else { inner.split_first().map(|(i, p)| (i.as_str(), p))? };
     (!path.is_empty()).then(|| (kind, index.to_owned(), path.to_vec()))
@@ -172,6 +170,8 @@ fn may_be_private(member: Option<&Member>, path: &[String]) -> bool {
             }
         }
         (Form::List(_), [index]) => index == "*" || pointer::index(index).is_some(),
+        // `*` is an index; here a name stands.
+        (Form::Labels | Form::Map, [name, ..]) if name == "*" => false,
         (Form::Labels, [_]) => true,
         (Form::Any | Form::Map, _) => true,
         _ => false,

@@ -10,6 +10,7 @@ mod text;
 
 pub use check::{Fault, FaultReason, WITHHELD};
 pub(crate) use check::{check_ingest, check_recorded, contains_commitment, is_commitment, stated_commitment};
+pub(crate) use disclosure::locate;
 pub use disclosure::{DEFAULT_PRIVATE, Disclosure, NotPrivate, PrivateMembers};
 pub use kind::Kind;
 pub(crate) use model::RESULTS;

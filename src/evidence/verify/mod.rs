@@ -29,13 +29,18 @@ use super::envelope::limits::MAX_FILE_BYTES;
 /// The text of a sealed envelope, judged.
 #[derive(Debug)]
 pub struct Judged<'a> {
-    /// What was found.
-    pub report: Report,
+    report: Report,
     /// The document, if it is a sealed envelope (the schema held).
     document: Option<Value<'a>>,
 }
 
-/// A sealed envelope that passed with the verdict `verified`. Only [`verify`] makes one.
+/// A sealed envelope that passed with the verdict `verified`. Only [`verify`] makes one:
+///
+/// ```compile_fail
+/// # use sealstone::evidence::verify::{Held, Verdict, verify};
+/// let mut judged = verify(b"{}", &Held::default());
+/// judged.report.verdict = Verdict::Verified;
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Verified<'j, 'a> {
     document: &'j Object<'a>,
@@ -43,6 +48,16 @@ pub struct Verified<'j, 'a> {
 }
 
 impl<'a> Judged<'a> {
+    /// What was found.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What was found, alone.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+
     /// The sealed envelope, if the schema held. Everything in it is a claim, unless the verdict says more.
     pub fn claimed(&self) -> Option<&Object<'a>> {
         self.document.as_ref().and_then(Value::as_object)
@@ -129,7 +144,11 @@ fn judge(sealed: &Sealed<'_>, held: &Held) -> Report {
 
 fn note_receipts(sealed: &Sealed<'_>, findings: &mut Findings) {
     for (i, kind) in sealed.receipts.iter().enumerate() {
-        findings.note(Code::ReceiptUnknown, || Some(format!("/receipts/{i}")), || format!("type {kind:?}"));
+        findings.note(
+            Code::ReceiptUnknown,
+            || Some(format!("/receipts/{i}")),
+            || format!("type {:?}", report::brief(kind)),
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verdict and what it rests on (ENVELOPE.md section 7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -164,12 +164,17 @@ impl Report {
     }
 }
 
+/// As much of a text as a report quotes: what is quoted was chosen by whoever made the file.
+pub(super) fn brief(text: &str) -> &str {
+    text.char_indices().nth(200).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
 /// Checks as they are made: per code one finding, and how many more there were like it.
 #[derive(Default)]
 pub(super) struct Findings {
     failed: BTreeMap<Code, Finding>,
     noted: BTreeMap<Code, Finding>,
-    passed: BTreeMap<Code, ()>,
+    passed: BTreeSet<Code>,
 }
 
 struct Finding {
@@ -181,7 +186,7 @@ struct Finding {
 impl Findings {
     /// Tells that the check was made. It passes unless it fails.
     pub(super) fn checked(&mut self, codes: &[Code]) {
-        self.passed.extend(codes.iter().map(|code| (*code, ())));
+        self.passed.extend(codes);
     }
 
     /// A failure; `at` and `detail` are asked for at the first of its code only.
@@ -221,7 +226,7 @@ impl Findings {
         let mut checks = Vec::new();
         for code in Code::ALL.iter().copied() {
             let (failed, noted) = (self.failed.remove(&code), self.noted.remove(&code));
-            if failed.is_none() && noted.is_none() && self.passed.contains_key(&code) {
+            if failed.is_none() && noted.is_none() && self.passed.contains(&code) {
                 checks.push(check(code, Status::Pass, None));
             }
             checks.extend(failed.map(|finding| check(code, Status::Fail, Some(finding))));
@@ -251,8 +256,9 @@ fn add(
     match findings.get_mut(&code) {
         Some(first) => first.more = first.more.saturating_add(1),
         None => {
-            let detail = Some(detail()).filter(|detail| !detail.is_empty());
-            findings.insert(code, Finding { at: at(), detail, more: 0 });
+            let told = |text: String| if text.len() > 1_000 { format!("{}…", brief(&text)) } else { text };
+            let detail = Some(detail()).filter(|detail| !detail.is_empty()).map(told);
+            findings.insert(code, Finding { at: at().map(told), detail, more: 0 });
         }
     }
 }

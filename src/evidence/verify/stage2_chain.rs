@@ -1,7 +1,7 @@
 //! Stage 2: does the chain link exactly these elements, in their order, as they are?
 
 use super::code::Code;
-use super::report::Findings;
+use super::report::{Findings, brief};
 use super::stage1_schema::{Element, Sealed};
 use crate::evidence::chain::{GENESIS, link};
 use crate::evidence::digest::Digest;
@@ -53,7 +53,7 @@ fn check_order(sealed: &Sealed<'_>, findings: &mut Findings) {
         let mut fail = |detail: &dyn Fn() -> String| findings.fail(Code::ChainOrder, || element.at(), detail);
         let kind = element.members.text("type").unwrap_or_default();
         if kind != element.kind.as_str() {
-            fail(&|| format!("its type is {kind:?}"));
+            fail(&|| format!("its type is {:?}", brief(kind)));
         }
         if before.is_some_and(|before| before.kind == element.kind && before.seq >= element.seq) {
             fail(&|| "its seq is not above that of the one before".into());

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::code::Code;
-use super::report::Findings;
+use super::report::{Findings, brief};
 use super::stage1_schema::{Element, Sealed};
 use crate::evidence::envelope::Kind;
 
@@ -28,7 +28,7 @@ fn check_attempts(sealed: &Sealed<'_>, findings: &mut Findings) {
         let step_id = step.members.text("step_id").unwrap_or_default();
         let attempt = attempt(step);
         if last.insert(step_id, attempt).is_some_and(|before| before >= attempt) {
-            let detail = || format!("attempt {attempt} of step {step_id:?} does not ascend");
+            let detail = || format!("attempt {attempt} of step {:?} does not ascend", brief(step_id));
             findings.fail(Code::ReferenceDuplicateId, || step.at(), detail);
         }
     }
@@ -47,7 +47,7 @@ fn check_unique<'v>(
             findings.fail(
                 Code::ReferenceDuplicateId,
                 || element.at(),
-                || format!("{member} {id:?} is used twice"),
+                || format!("{member} {:?} is used twice", brief(id)),
             );
         }
     }
@@ -64,7 +64,7 @@ fn check_citations(
     for element in sealed.of_kind(kind) {
         let cited = element.members.list(member).unwrap_or_default().iter().filter_map(|id| id.as_text());
         for id in cited.filter(|id| !artifacts.contains(id)) {
-            let detail = || format!("{member} names {id:?}, which is not recorded");
+            let detail = || format!("{member} names {:?}, which is not recorded", brief(id));
             findings.fail(Code::ReferenceUnknownArtifact, || element.at(), detail);
         }
     }

@@ -1,7 +1,7 @@
 //! Stage 4: is there a seal where one must be, and is it over this envelope?
 
 use super::code::Code;
-use super::report::Findings;
+use super::report::{Findings, brief};
 use super::stage1_schema::Sealed;
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::digest::{Digest, merkle_root};
@@ -38,7 +38,7 @@ pub(super) fn check(sealed: &Sealed<'_>, findings: &mut Findings) -> Option<Stat
     };
     findings.checked(&[Code::SealPayloadType]);
     if seal.payload_type != PAYLOAD_TYPE {
-        let detail = || format!("{:?}, and not {PAYLOAD_TYPE:?}", seal.payload_type);
+        let detail = || format!("{:?}, and not {PAYLOAD_TYPE:?}", brief(seal.payload_type));
         findings.fail(Code::SealPayloadType, || Some("/seal/payloadType".into()), detail);
     }
     if sealed.outcome().is_none() {
@@ -91,13 +91,17 @@ fn read_statement(payload: &[u8]) -> Result<Statement, String> {
 }
 
 fn read_subjects(statement: &Object<'_>) -> Option<Vec<Object<'static>>> {
-    let read = |subject: &Value<'_>| {
-        let subject = subject.as_object()?;
-        subject.text("name")?;
-        subject.object("digest")?;
-        Some(subject.clone().into_owned())
+    let subjects = statement.list("subject")?;
+    let formed = |subject: &Value<'_>| {
+        let subject = subject.as_object();
+        subject.is_some_and(|subject| subject.text("name").is_some() && subject.object("digest").is_some())
     };
-    statement.list("subject")?.iter().map(read).collect()
+    if !subjects.iter().all(formed) {
+        return None;
+    }
+    // More are never compared.
+    let compared = subjects.iter().take(MAX_ARTIFACT_SUBJECTS.saturating_add(1)).filter_map(Value::as_object);
+    Some(compared.map(|subject| subject.clone().into_owned()).collect())
 }
 
 fn text(object: &Object<'_>, name: &str) -> Result<String, String> {
@@ -150,7 +154,7 @@ fn check_statement(sealed: &Sealed<'_>, statement: &Statement, findings: &mut Fi
     ];
     for (member, said, is) in named {
         hold(said == is, Code::SealPredicateMismatch, &|| {
-            format!("{member}: sealed was {said:?}, here is {is:?}")
+            format!("{member}: sealed was {:?}, here is {:?}", brief(said), brief(is))
         });
     }
     hold(statement.artifacts == artifacts, Code::SealPredicateMismatch, &|| {

@@ -1,10 +1,10 @@
 //! Stage 5: did enough trusted keys sign, each on its terms?
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::code::Code;
 use super::held::Held;
-use super::report::Findings;
+use super::report::{Findings, brief};
 use super::stage1_schema::{Sealed, Signature};
 use super::stage4_seal::Statement;
 use crate::evidence::dsse::pre_authentication_encoding;
@@ -22,8 +22,11 @@ pub(super) fn check(
     let message = pre_authentication_encoding(seal.payload_type, &seal.payload);
     let mut counted = HashSet::new();
     let mut refused = Vec::new();
+    // Each judgement hashes the whole payload: the same signature is judged once.
+    let mut judged = HashMap::new();
     for (i, signature) in seal.signatures.iter().enumerate() {
-        match judge(signature, keyring, &message, statement) {
+        let verdict = judged.entry((signature.keyid, signature.sig.as_slice()));
+        match *verdict.or_insert_with(|| judge(signature, keyring, &message, statement)) {
             Ok(()) => drop(counted.insert(signature.keyid)),
             Err(code) => refused.push((i, signature.keyid, code)),
         }
@@ -31,7 +34,7 @@ pub(super) fn check(
     let enough = counted.len() >= held.threshold.get();
     for (i, keyid, code) in refused {
         let at = || Some(format!("/seal/signatures/{i}"));
-        let detail = || format!("keyid {keyid:?}");
+        let detail = || format!("keyid {:?}", brief(keyid));
         if enough { findings.note(code, at, detail) } else { findings.fail(code, at, detail) }
     }
     if seal.signatures.is_empty() {

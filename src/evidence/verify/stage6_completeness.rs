@@ -81,15 +81,15 @@ fn check_contradictions(sealed: &Sealed<'_>, last: &HashMap<&str, &Element<'_>>,
 }
 
 fn note_approvals(sealed: &Sealed<'_>, findings: &mut Findings) {
-    let answers = |gate: &Element<'_>, step_id: Option<&str>| {
-        let of_step = gate.members.text("step_id");
-        gate.members.text("decision") == Some("approved") && (of_step.is_none() || of_step == step_id)
-    };
+    // Of which steps gates approved; None is a gate that names no step, and answers for any.
+    let approved =
+        sealed.of_kind(Kind::Gate).filter(|gate| gate.members.text("decision") == Some("approved"));
+    let approved: HashSet<Option<&str>> = approved.map(|gate| gate.members.text("step_id")).collect();
     for step in sealed.of_kind(Kind::Step).filter(|step| step.members.text("kind") == Some("human_approval"))
     {
         let step_id = step.members.text("step_id");
         let passed = step.members.text("status") == Some("passed");
-        if passed && !sealed.of_kind(Kind::Gate).any(|gate| answers(gate, step_id)) {
+        if passed && !approved.contains(&step_id) && !approved.contains(&None) {
             findings.note(Code::StepApprovalWithoutGate, || step.at(), String::new);
         }
     }

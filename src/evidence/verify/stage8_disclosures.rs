@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::code::Code;
-use super::report::Findings;
+use super::report::{Findings, brief};
 use super::stage1_schema::{Disclosed, Sealed};
-use crate::evidence::canonical::Value;
+use crate::evidence::canonical::{Object, Value};
 use crate::evidence::digest::{Digest, commitment};
-use crate::evidence::envelope::{contains_commitment, pointer, stated_commitment};
+use crate::evidence::envelope::{Kind, contains_commitment, locate, pointer, stated_commitment};
 
 /// What is disclosed and matches its commitment, and how much is not disclosed.
 pub(super) struct Shown<'v> {
@@ -24,59 +24,67 @@ impl<'v> Shown<'v> {
 }
 
 pub(super) fn check<'v>(sealed: &Sealed<'v>, findings: &mut Findings) -> Shown<'v> {
-    let mut open = HashMap::new();
-    for element in &sealed.elements {
-        for (name, value) in element.members.iter().filter(|(_, value)| contains_commitment(value)) {
-            let mut at = format!("{}/{}", element.kind.pointer(element.index), pointer::escape(name));
-            collect(value, &mut at, &mut open);
-        }
-    }
     if !sealed.disclosures.is_empty() {
         findings.checked(&[Code::DisclosureUnmatched, Code::DisclosureCommitmentMismatch]);
     }
-    let mut values = HashMap::new();
+    let elements: Elements<'_> = sealed.elements.iter().map(|e| ((e.kind, e.index), e.members)).collect();
+    // A place has one pointer, so that one place is opened once.
+    let mut opened: HashMap<&str, Option<&Value<'_>>> = HashMap::new();
     for (i, disclosed) in sealed.disclosures.iter().enumerate() {
         let here = || Some(format!("/disclosures/{i}"));
-        match open.entry(disclosed.at.to_owned()) {
-            Entry::Vacant(_) => {
-                let detail = || format!("no commitment, or one disclosed already, at {:?}", disclosed.at);
-                findings.fail(Code::DisclosureUnmatched, here, detail);
+        match (commitment_at(&elements, disclosed.at), opened.entry(disclosed.at)) {
+            (Some(committed), Entry::Vacant(place)) if matches(disclosed, committed) => {
+                place.insert(Some(disclosed.value));
             }
-            Entry::Occupied(committed) => {
-                if matches(disclosed, committed.remove()) {
-                    values.insert(disclosed.at, disclosed.value);
-                } else {
-                    let detail = || format!("not the value of {:?}", disclosed.at);
-                    findings.fail(Code::DisclosureCommitmentMismatch, here, detail);
-                }
+            (Some(_), Entry::Vacant(place)) => {
+                place.insert(None);
+                let detail = || format!("not the value of {:?}", brief(disclosed.at));
+                findings.fail(Code::DisclosureCommitmentMismatch, here, detail);
+            }
+            _ => {
+                let detail =
+                    || format!("no commitment, or one disclosed already, at {:?}", brief(disclosed.at));
+                findings.fail(Code::DisclosureUnmatched, here, detail);
             }
         }
     }
-    Shown { values, withheld: open.len() as u64 }
+    let committed: u64 = sealed.elements.iter().map(|element| count_in(element.members)).sum();
+    let withheld = committed.saturating_sub(opened.len() as u64);
+    Shown { values: opened.into_iter().filter_map(|(at, value)| Some((at, value?))).collect(), withheld }
+}
+
+type Elements<'v> = HashMap<(Kind, usize), &'v Object<'v>>;
+
+/// The commitment at a pointer into the envelope.
+fn commitment_at(elements: &Elements<'_>, at: &str) -> Option<Digest> {
+    let (kind, index, path) = locate(&pointer::tokens(at)?)?;
+    let index = if kind.is_single() { 0 } else { pointer::index(&index)? };
+    let (member, inner) = path.split_first()?;
+    let mut value = elements.get(&(kind, index))?.get(member)?;
+    for token in inner {
+        value = match value {
+            Value::Object(object) => object.get(token)?,
+            Value::List(items) => items.get(pointer::index(token)?)?,
+            _ => return None,
+        };
+    }
+    stated_commitment(value)
 }
 
 fn matches(disclosed: &Disclosed<'_>, committed: Digest) -> bool {
     !contains_commitment(disclosed.value) && commitment(disclosed.salt, disclosed.value) == committed
 }
 
-/// All commitments in a value, by pointer. `at` is the value's own, and is the same again afterwards.
-fn collect(value: &Value<'_>, at: &mut String, found: &mut HashMap<String, Digest>) {
-    if let Some(digest) = stated_commitment(value) {
-        found.insert(at.clone(), digest);
-        return;
-    }
-    let here = at.len();
-    let mut descend = |token: &str, value: &Value<'_>| {
-        at.push('/');
-        at.push_str(token);
-        collect(value, at, found);
-        at.truncate(here);
-    };
+/// How many commitments there are; nothing stands inside one.
+fn count_in(object: &Object<'_>) -> u64 {
+    object.iter().map(|(_, value)| count(value)).sum()
+}
+
+fn count(value: &Value<'_>) -> u64 {
     match value {
-        Value::Object(object) => {
-            object.iter().for_each(|(name, value)| descend(&pointer::escape(name), value))
-        }
-        Value::List(items) => items.iter().enumerate().for_each(|(i, item)| descend(&i.to_string(), item)),
-        _ => {}
+        Value::Object(object) if stated_commitment(value).is_none() => count_in(object),
+        Value::Object(_) => 1,
+        Value::List(items) => items.iter().map(count).sum(),
+        _ => 0,
     }
 }
