@@ -8,6 +8,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`evidence`] | the core: strict JSON, canonical form, chain, seal, verification; always built |
+//! | `files` | files digested, and written whole or not at all |
 //! | `exec` | a command as a step: child process, subject, artifacts (feature `client`) |
 //! | [`cli`] | the commands, a file each |
 //!
@@ -15,7 +16,7 @@
 //!
 //! - `evidence` reads no clock, file, environment or randomness.
 //! - `verify` never imports `seal`, nor `seal` `verify`.
-//! - No error text carries key material or payload.
+//! - No error text carries key material, and none quotes more than a little of what was read.
 //! - "Verified" is a type that only [`verify`](evidence::verify::verify) can make.
 //! - No `unsafe`, and no panic that input can reach.
 

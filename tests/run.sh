@@ -7,7 +7,10 @@ note() { printf '\n== %s\n' "$*"; }
 
 apt_install() {
     local sudo=()
-    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || { echo "install these first: $*" >&2; exit 69; }
+        sudo=(sudo)
+    fi
     "${sudo[@]}" apt-get update -qq
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
 }
@@ -42,13 +45,16 @@ part_strangers() {
     local place sealstone
     sealstone="$PWD/target/debug/sealstone"
     place="$(mktemp -d)"
-    trap 'rm -rf "$place"' RETURN
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "rm -rf '$place'" EXIT
     (
         cd "$place"
         git init -q .
         export XDG_DATA_HOME="$place/data"
         "$sealstone" exec --quiet --out plain.json -- echo hello
-        "$sealstone" exec --quiet --out failed.json --artifact made -- sh -c 'echo made > made; exit 3' || true
+        status=0
+        "$sealstone" exec --quiet --out failed.json --artifact made -- sh -c 'echo made > made; exit 3' || status=$?
+        [ "$status" = 3 ]
         "$sealstone" exec --quiet --out full.json --private '*' --project acme/widget --label 'team=cöre' \
             --intent $'quote " tab \t emoji \U1F600 é' --step unit --kind test -- printf '\r\n\033[31m'
         "$sealstone" pack full.json --out pack.json
@@ -62,9 +68,9 @@ part_strangers() {
 
 # The same verdicts as the format's reference implementation, where a checkout of it lies beside this one.
 part_reference() {
-    local reference=../shared/reference
+    local reference="${SEALSTONE_REFERENCE:-../shared/reference}"
     if [ ! -f "$reference/sealstone_ref.py" ]; then
-        note "SKIPPED: no reference implementation in $reference"
+        skipped+=("reference (no sealstone_ref.py in $reference; name its directory in SEALSTONE_REFERENCE)")
         return
     fi
     cargo build --quiet
@@ -75,7 +81,9 @@ part_reference() {
 
 need cc build-essential
 need git git
+cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 
+skipped=()
 parts=("$@")
 [ $# -gt 0 ] || parts=(lint core default docs strangers reference)
 for part in "${parts[@]}"; do
@@ -83,4 +91,5 @@ for part in "${parts[@]}"; do
     note "$part"
     "part_$part"
 done
-note "all passed: ${parts[*]}"
+for part in "${skipped[@]}"; do note "SKIPPED: $part"; done
+note "passed: ${parts[*]}"

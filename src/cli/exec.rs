@@ -108,7 +108,10 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         evidence_id: fresh_evidence_id(),
     };
     refuse_writing_over_the_key(&arguments)?;
-    let subject = Subject::of_current_directory();
+    let subject = Subject::of_current_directory().unwrap_or_else(|why| {
+        warn(&format!("the checkout is not recorded; git says: {why}"));
+        None
+    });
     let recording = Recording::open(command, subject.as_ref(), &surroundings).map_err(Failure::usage)?;
     let prepared = Evidence::prepare(&arguments, &surroundings.evidence_id);
     if let (Err(failure), true) = (&prepared, arguments.require_evidence) {

@@ -16,18 +16,27 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The checkout around the current directory; `None` where there is none, or no git.
-    pub(crate) fn of_current_directory() -> Option<Self> {
+    /// The checkout around the current directory; `None` where there is none, or no git. An error is git's own word on why it does not
+    /// tell of a checkout that is there.
+    pub(crate) fn of_current_directory() -> Result<Option<Self>, String> {
         // Both at once: each is a process.
         let mut status = Command::new("git");
-        status.args(["status", "--porcelain=v2", "--branch"]).env("GIT_OPTIONAL_LOCKS", "0");
-        let status = status.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        status
+            .args(["status", "--porcelain=v2", "--branch"])
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("LC_ALL", "C");
+        let status = status.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let remote =
             Command::new("git").args(["config", "--get", "remote.origin.url"]).stderr(Stdio::null()).output();
-        let status = status.wait_with_output().ok().filter(|output| output.status.success())?;
+        let Ok(status) = status.and_then(std::process::Child::wait_with_output) else { return Ok(None) };
+        if !status.status.success() {
+            let said = String::from_utf8_lossy(&status.stderr);
+            let first = said.lines().next().unwrap_or_default();
+            return if first.contains("not a git repository") { Ok(None) } else { Err(first.to_owned()) };
+        }
         let remote = remote.ok().filter(|output| output.status.success()).map(|output| output.stdout);
         let remote = remote.map(|url| without_credentials(String::from_utf8_lossy(&url).trim()));
-        Some(Self { repo_url: remote, ..Self::from_status(&String::from_utf8_lossy(&status.stdout)) })
+        Ok(Some(Self { repo_url: remote, ..Self::from_status(&String::from_utf8_lossy(&status.stdout)) }))
     }
 
     /// Reads `git status --porcelain=v2 --branch`.

@@ -112,12 +112,7 @@ fn a_signal_ends_the_command_and_the_run_is_sealed_as_aborted() {
         let script = format!("{trap} touch ready; while :; do sleep 0.05; done");
         let mut child = place.command(&["exec", "--out", "out.json", "--", "sh", "-c", &script]);
         let child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        for _ in 0..200 {
-            if place.path("ready").exists() {
-                break;
-            }
-            sleep(Duration::from_millis(25));
-        }
+        wait_for(&place, "ready");
         let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
         let ran = Ran::from(child.wait_with_output().unwrap());
@@ -245,4 +240,110 @@ fn a_reader_that_goes_away_ends_the_command_as_it_would_have() {
     let ran = Ran::from(command.output().unwrap());
     assert_eq!((ran.status, ran.stdout.as_str()), (141, "y\n"));
     envelope(&place, "out.json");
+}
+
+#[test]
+fn output_that_something_left_behind_holds_open_is_not_waited_for_and_the_record_says_so() {
+    let place = Place::new();
+    let (ran, envelope) = exec(&place, &["--quiet"], &["sh", "-c", "echo before; sleep 60 & echo $! > pid"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "before\n"));
+    assert!(envelope["execution"]["steps"][0]["message"].as_str().unwrap().contains("held its output open"));
+    let pid = fs::read_to_string(place.path("pid")).unwrap();
+    assert!(Command::new("kill").arg(pid.trim()).status().unwrap().success());
+}
+
+#[test]
+fn a_second_signal_kills_a_command_that_does_not_end() {
+    let place = Place::new();
+    let script = "trap '' TERM; touch ready; while :; do sleep 0.05; done";
+    let mut child = place.command(&["exec", "--quiet", "--out", "out.json", "--", "sh", "-c", script]);
+    let child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&place, "ready");
+    let pid = child.id().to_string();
+    for _ in 0..2 {
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        sleep(Duration::from_millis(300));
+    }
+    assert_eq!(Ran::from(child.wait_with_output().unwrap()).status, 137);
+    assert_eq!(envelope(&place, "out.json")["outcome"]["result"], "aborted");
+}
+
+#[test]
+fn nohup_is_honoured() {
+    let place = Place::new();
+    let script = "touch ready; sleep 1; exit 4";
+    let exe = place.command(&[]).get_program().to_owned();
+    let mut child = Command::new("sh");
+    child
+        .args(["-c", "trap '' HUP; exec \"$0\" exec --quiet --out out.json -- sh -c \"$1\""])
+        .arg(exe)
+        .arg(script);
+    child.current_dir(place.path("")).env("XDG_DATA_HOME", place.path("data")).env_remove("SEALSTONE_KEY");
+    let child = child.stdin(Stdio::null()).spawn().unwrap();
+    wait_for(&place, "ready");
+    assert!(Command::new("kill").args(["-s", "HUP", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(Ran::from(child.wait_with_output().unwrap()).status, 4);
+    assert_eq!(envelope(&place, "out.json")["outcome"]["result"], "failed");
+}
+
+#[test]
+fn neither_the_key_nor_a_link_is_written_over() {
+    let place = Place::new();
+    assert_eq!(place.run(&["keygen", "--out", "key.pem"]).status, 0);
+    let key = fs::read(place.path("key.pem")).unwrap();
+    for option in ["--out", "--log"] {
+        let ran = place.run(&["exec", "--key", "key.pem", option, "./key.pem", "--", "touch", "ran"]);
+        assert!(ran.status == 64 && !place.path("ran").exists(), "{ran:?}");
+        assert_eq!(fs::read(place.path("key.pem")).unwrap(), key);
+    }
+    place.write("target.json", "");
+    std::os::unix::fs::symlink("target.json", place.path("link.json")).unwrap();
+    assert_eq!(place.run(&["exec", "--out", "link.json", "--", "true"]).status, 0);
+    assert!(fs::symlink_metadata(place.path("link.json")).unwrap().is_symlink());
+    envelope(&place, "target.json");
+    // A link to this process's own output leads to a file that is open: it is added to.
+    std::os::unix::fs::symlink("/proc/self/fd/1", place.path("stdout")).unwrap();
+    let mut command = place.command(&["exec", "--quiet", "--out", "stdout", "--", "echo", "hi"]);
+    assert!(command.stdout(fs::File::create(place.path("all")).unwrap()).status().unwrap().success());
+    let all = fs::read_to_string(place.path("all")).unwrap();
+    assert!(all.starts_with("hi\n{"), "{all}");
+    place.write("rest.json", &all[3..]);
+    envelope(&place, "rest.json");
+}
+
+#[test]
+fn two_who_make_the_key_at_once_agree() {
+    let place = Place::new();
+    let outs: Vec<String> = (0..8).map(|i| format!("{i}.json")).collect();
+    let children: Vec<_> = outs
+        .iter()
+        .map(|out| place.command(&["exec", "-q", "--out", out, "--", "true"]).spawn().unwrap())
+        .collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    for out in outs {
+        envelope(&place, &out);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_kept_is_told_and_changes_nothing() {
+    let place = Place::new();
+    let (ran, envelope) = exec(&place, &["--log", "no/such/log"], &["echo", "hi"]);
+    assert!(
+        ran.status == 0 && ran.stdout == "hi\n" && ran.stderr.contains("cannot write the log"),
+        "{ran:?}"
+    );
+    assert_eq!(envelope["execution"]["steps"][0]["log"]["bytes"], 3);
+}
+
+fn wait_for(place: &Place, name: &str) {
+    for _ in 0..400 {
+        if place.path(name).exists() {
+            return;
+        }
+        sleep(Duration::from_millis(25));
+    }
+    panic!("{name} never came");
 }
