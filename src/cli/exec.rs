@@ -107,7 +107,7 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         ci: std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false"),
         evidence_id: fresh_evidence_id(),
     };
-    refuse_writing_over_the_key(&arguments)?;
+    check_where_to_write(&arguments)?;
     let subject = Subject::of_current_directory().unwrap_or_else(|why| {
         warn(&format!("the checkout is not recorded; git says: {why}"));
         None
@@ -130,17 +130,19 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
     }
 }
 
-/// A key that is written over is lost, and with it the power to seal.
-fn refuse_writing_over_the_key(arguments: &ExecArguments) -> Result<(), Failure> {
+/// Standard output is taken, and a key that is written over is lost, and with it the power to seal.
+fn check_where_to_write(arguments: &ExecArguments) -> Result<(), Failure> {
     let key = arguments
         .key
         .clone()
         .map_or_else(local_key::default_path, Ok)
         .ok()
         .and_then(|key| fs::canonicalize(key).ok());
-    let Some(key) = key else { return Ok(()) };
     for path in [&arguments.out, &arguments.log].into_iter().flatten() {
-        if fs::canonicalize(path).is_ok_and(|path| path == key) {
+        if path == Path::new("-") {
+            return Err(Failure::usage("standard output is the command's; name a file"));
+        }
+        if key.is_some() && fs::canonicalize(path).ok() == key {
             return Err(Failure::usage(format!("{} is the signing key; nothing was run", path.display())));
         }
     }

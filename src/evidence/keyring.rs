@@ -139,13 +139,18 @@ impl Keyring {
         Self::default()
     }
 
-    /// Adds the keys of a file: a JWK set with our terms, or PEM (SPKI) blocks, which have none.
+    /// Adds the keys of a file: a JWK set with our terms, or PEM (SPKI) blocks, which have none. All of them, or on
+    /// an error none.
     pub fn add_file(&mut self, bytes: &[u8]) -> Result<(), KeyringError> {
-        if bytes.trim_ascii_start().starts_with(b"-----") {
-            self.add_pem(bytes)
+        let mut whole = self.clone();
+        let is_pem = bytes.trim_ascii_start().starts_with(b"-----");
+        if is_pem {
+            whole.add_pem(bytes)?
         } else {
-            self.add_jwks(bytes)
+            whole.add_jwks(bytes)?
         }
+        *self = whole;
+        Ok(())
     }
 
     /// Adds one key. The same key on the same terms may come twice.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::canonical::{self, Object, Value};
+use super::canonical::{Object, Value};
 use super::chain::{Chain, Head};
 use super::consistency::{Conflict, Recorded};
 use super::digest::{Digest, merkle_root};
@@ -25,9 +25,38 @@ pub struct Record {
     recorded: Recorded,
     chain: Chain,
     disclosures: Vec<Disclosure>,
-    evidence_id: String,
+    facts: Facts,
     last_at: Option<Timestamp>,
     size: Size,
+}
+
+/// What the statement tells of the elements.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    evidence_id: String,
+    run_id: String,
+    project: String,
+    result: String,
+    /// `artifact_id`, and the digits of the digest.
+    artifacts: Vec<(String, String)>,
+}
+
+impl Facts {
+    fn record(&mut self, kind: Kind, element: &Object<'_>) {
+        let own = |member| element.text(member).unwrap_or_default().to_owned();
+        match kind {
+            Kind::Run => {
+                (self.evidence_id, self.run_id, self.project) =
+                    (own("evidence_id"), own("run_id"), own("project"))
+            }
+            Kind::Outcome => self.result = own("result"),
+            Kind::Artifact => {
+                self.artifacts
+                    .push((own("artifact_id"), own("digest").trim_start_matches("sha256:").to_owned()));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Why an element cannot be recorded, or a record not sealed.
@@ -125,9 +154,7 @@ impl Record {
         let size = self.size.with(before, text.len(), &disclosures);
         size.check(self.elements.len(), kind)?;
 
-        if kind == Kind::Run {
-            self.evidence_id = members.text("evidence_id").unwrap_or_default().to_owned();
-        }
+        self.facts.record(kind, &members);
         self.recorded.record(kind, &members);
         self.counts.insert(kind, count.saturating_add(1));
         self.size = size;
@@ -144,7 +171,7 @@ impl Record {
             self.elements.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
         let head = self.chain.links().last().map_or(super::chain::GENESIS, |last| last.entry_hash);
         envelope_text(&Parts {
-            evidence_id: &self.evidence_id,
+            evidence_id: &self.facts.evidence_id,
             elements: &elements,
             links: self.chain.links(),
             head_entry_hash: head,
@@ -169,36 +196,29 @@ impl Record {
         let seal = sign(statement.canonical().as_bytes(), keys);
         let disclosures: Vec<Value<'_>> = self.disclosures.iter().cloned().map(Value::from).collect();
         let file = sealed_text(&disclosures, &envelope, &[], &seal.canonical());
-        Ok(Sealed { evidence_id: self.evidence_id.clone(), envelope_digest, file })
+        Ok(Sealed { evidence_id: self.facts.evidence_id.clone(), envelope_digest, file })
     }
 
     /// The in-toto Statement over this envelope.
     fn statement(&self, envelope_digest: Digest, sealed_at: Timestamp) -> Object<'static> {
-        let mut subjects = vec![subject(format!("run/{}", self.evidence_id), envelope_digest.to_hex())];
-        let artifacts = self.members_of(Kind::Artifact);
-        subjects.extend(artifacts.iter().take(MAX_ARTIFACT_SUBJECTS).map(|artifact| {
-            let [id, digest] = ["artifact_id", "digest"].map(|name| artifact.text(name).unwrap_or_default());
-            subject(format!("artifact/{id}"), digest.trim_start_matches("sha256:").to_owned())
-        }));
+        let facts = &self.facts;
+        let run = subject(format!("run/{}", facts.evidence_id), envelope_digest.to_hex());
+        let named = facts.artifacts.iter().take(MAX_ARTIFACT_SUBJECTS);
+        let named =
+            named.map(|(artifact_id, sha256)| subject(format!("artifact/{artifact_id}"), sha256.clone()));
+        let subjects: Vec<Object<'_>> = std::iter::once(run).chain(named).collect();
         let links = self.chain.links();
-        let text = |kind, name: &str| {
-            self.members_of(kind)
-                .first()
-                .and_then(|element| element.text(name))
-                .unwrap_or_default()
-                .to_owned()
-        };
         let predicate = Object::from_iter([
             ("format", ENVELOPE_FORMAT.into()),
             ("envelope_digest", envelope_digest.into()),
-            ("evidence_id", self.evidence_id.clone().into()),
-            ("run_id", text(Kind::Run, "run_id").into()),
-            ("project", text(Kind::Run, "project").into()),
-            ("result", text(Kind::Outcome, "result").into()),
+            ("evidence_id", facts.evidence_id.clone().into()),
+            ("run_id", facts.run_id.clone().into()),
+            ("project", facts.project.clone().into()),
+            ("result", facts.result.clone().into()),
             ("entries", Value::count(links.len() as u64)),
             ("head_entry_hash", links.last().map_or(Value::Null, |last| last.entry_hash.into())),
             ("entries_root", merkle_root(links.iter().map(|link| link.digest)).into()),
-            ("artifacts", Value::count(artifacts.len() as u64)),
+            ("artifacts", Value::count(facts.artifacts.len() as u64)),
             ("sealed_at", sealed_at.into()),
             (
                 "sealer",
@@ -211,14 +231,6 @@ impl Record {
             ("predicateType", PREDICATE_TYPE.into()),
             ("predicate", predicate.into()),
         ])
-    }
-
-    fn members_of(&self, kind: Kind) -> Vec<Object<'_>> {
-        let texts = self.elements.iter().filter(|(other, _)| *other == kind).map(|(_, text)| text);
-        let parsed = texts.filter_map(|text| canonical::parse(text.as_bytes(), text.len()).ok());
-        parsed
-            .filter_map(|value| if let Value::Object(object) = value { Some(object) } else { None })
-            .collect()
     }
 }
 

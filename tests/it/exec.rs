@@ -205,9 +205,14 @@ fn a_device_is_written_to_and_not_replaced() {
 #[test]
 fn names_that_cannot_be_recorded_are_told_before_anything_runs() {
     let place = Place::new();
-    for wrong in
-        [["--step", "a b"], ["--project", "/x"], ["--label", "a b=c"], ["--label", "x"], ["--run-id", "a/b"]]
-    {
+    for wrong in [
+        ["--step", "a b"],
+        ["--project", "/x"],
+        ["--label", "a b=c"],
+        ["--label", "x"],
+        ["--run-id", "a/b"],
+        ["--out", "-"],
+    ] {
         let ran = place.run(&["exec", wrong[0], wrong[1], "--", "touch", "ran"]);
         assert!(ran.status == 64 && !place.path("ran").exists(), "{wrong:?}: {ran:?}");
     }

@@ -73,6 +73,10 @@ fn every_other_form_is_refused_with_its_place() {
     );
     assert_eq!(add(&with("\"d\":\"x\"")), Err(KeyringError::PrivateKey));
     assert!(matches!(add("{\"keys\":"), Err(KeyringError::Json(_))));
+    // Nothing of a refused file stays.
+    let mut keyring = Keyring::new();
+    assert!(keyring.add_file(jwks.replace("]}", ",5]}").as_bytes()).is_err());
+    assert_eq!(keyring, Keyring::new());
 }
 
 #[test]

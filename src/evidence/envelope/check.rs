@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::limits::{MAX_ELEMENT_DEPTH, MAX_TEXT_BYTES, is_id, is_path_id};
-use super::model::{COMMON, Form, Member};
+use super::model::{COMMON, Form, Member, RECORDED};
 use super::{Kind, pointer};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::digest::Digest;
@@ -96,7 +96,7 @@ pub(crate) fn check_recorded(kind: Kind, element: &Object<'_>) -> Result<(), Fau
     if element.get(WITHHELD).is_some() {
         return Err(Fault::from(FaultReason::Commitment));
     }
-    check_members(element, &[COMMON, kind.members()], false, Rules::Recorded)?;
+    check_members(element, &[COMMON, RECORDED, kind.members()], false, Rules::Recorded)?;
     check_content_uri(kind, element)
 }
 
@@ -111,8 +111,7 @@ fn check_content_uri(kind: Kind, element: &Object<'_>) -> Result<(), Fault> {
 
 /// Checks what is about to be recorded, before anything in it is withheld: the members of an element but `seq` and `recorded_at`.
 pub(crate) fn check_ingest(kind: Kind, element: &Object<'_>) -> Result<(), Fault> {
-    let [kind_of, _, _, reported_by] = COMMON else { unreachable!("COMMON has four members") };
-    check_members(element, &[&[*kind_of, *reported_by], kind.members()], false, Rules::Ingest)?;
+    check_members(element, &[COMMON, kind.members()], false, Rules::Ingest)?;
     check_content_uri(kind, element)?;
     element.iter().try_for_each(|(name, value)| check_depth(value, 1).map_err(|fault| fault.under(name)))
 }

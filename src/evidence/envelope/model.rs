@@ -52,13 +52,12 @@ const fn private(member: Member) -> Member {
     Member { private: true, ..member }
 }
 
-/// What every element has.
-pub(crate) const COMMON: &[Member] = &[
-    must("type", Form::Text),
-    must("seq", Form::Count),
-    must("recorded_at", Form::Time),
-    may("reported_by", Form::Object(&[must("name", Form::Text)])),
-];
+/// What every element has from the beginning.
+pub(crate) const COMMON: &[Member] =
+    &[must("type", Form::Text), may("reported_by", Form::Object(&[must("name", Form::Text)]))];
+
+/// What every element gets when it is recorded.
+pub(crate) const RECORDED: &[Member] = &[must("seq", Form::Count), must("recorded_at", Form::Time)];
 
 const RUN: &[Member] = &[
     must("run_id", Form::Id),
@@ -170,7 +169,7 @@ const EVENT: &[Member] = &[
 ];
 
 const REDACTION: &[Member] = &[
-    must("rule_id", Form::Text),
+    must("rule_id", Form::Id),
     must("path", Form::Text),
     must("match_type", Form::OneOf(&["regex", "exact", "detector"])),
     must("match_count", Form::Positive),
@@ -184,7 +183,7 @@ const OUTCOME: &[Member] = &[must("result", Form::OneOf(RESULTS)), private(may("
 pub(crate) const RESULTS: &[&str] = &["succeeded", "failed", "aborted", "expired"];
 
 impl Kind {
-    /// The members besides [`COMMON`].
+    /// The members besides [`COMMON`] and [`RECORDED`].
     pub(crate) fn members(self) -> &'static [Member] {
         match self {
             Kind::Run => RUN,
