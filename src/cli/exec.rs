@@ -65,7 +65,7 @@ pub(crate) struct ExecArguments {
     out: Option<PathBuf>,
     /// Signing key (default: ~/.local/share/sealstone/key.pem, made at first use)
     #[arg(long, value_name = "FILE", env = "SEALSTONE_KEY")]
-    key: Option<PathBuf>,
+    key: Option<OsString>,
     /// Exit 125 if the evidence cannot be made
     #[arg(long)]
     require_evidence: bool,
@@ -83,6 +83,14 @@ Exit status: that of the command; 127 not found, 126 not executable, 128+n ended
 
 Withheld by default: /execution/steps/*/command and /run/trigger/actor. The sealed file still discloses them;
 `sealstone pack` makes a copy that does not.";
+
+impl ExecArguments {
+    /// Where the key is; an empty variable, as CI systems like to set them, is none.
+    fn key_path(&self) -> Result<PathBuf, Failure> {
+        let given = self.key.as_ref().filter(|key| !key.is_empty()).map(PathBuf::from);
+        given.map_or_else(local_key::default_path, Ok)
+    }
+}
 
 pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
     let private = match arguments.private.as_slice() {
@@ -132,12 +140,7 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
 
 /// Standard output is taken, and a key that is written over is lost, and with it the power to seal.
 fn check_where_to_write(arguments: &ExecArguments) -> Result<(), Failure> {
-    let key = arguments
-        .key
-        .clone()
-        .map_or_else(local_key::default_path, Ok)
-        .ok()
-        .and_then(|key| fs::canonicalize(key).ok());
+    let key = arguments.key_path().ok().and_then(|key| fs::canonicalize(key).ok());
     for path in [&arguments.out, &arguments.log].into_iter().flatten() {
         if path == Path::new("-") {
             return Err(Failure::usage("standard output is the command's; name a file"));
@@ -183,7 +186,7 @@ struct Evidence {
 
 impl Evidence {
     fn prepare(arguments: &ExecArguments, evidence_id: &str) -> Result<Self, Failure> {
-        let key_path = arguments.key.clone().map_or_else(local_key::default_path, Ok)?;
+        let key_path = arguments.key_path()?;
         let (key, made_key) = signing_key::read_or_make(&key_path)?;
         let out = match &arguments.out {
             Some(out) => out.clone(),

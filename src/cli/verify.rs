@@ -11,11 +11,11 @@ use clap::Args;
 use super::exit::{Failure, answer, answer_json};
 use super::input::{cannot_read, digest_file, read_envelope, read_keyring};
 use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, printable};
-use crate::evidence::canonical::{self, Object};
+use crate::evidence::canonical;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{
-    AxisStatus, Code, Expected, GivenArtifact, Held, Report, Status, Verdict, log_artifact_id, verify,
+    AxisStatus, Code, Expected, GivenArtifact, Held, Report, Status, Verdict, verify,
 };
 
 /// Exit status: 0 verified, 1 rejected, 2 unreadable (also a refused keyring), 3 integrity only (no keyring was given),
@@ -69,67 +69,26 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<u8, Failure> {
         heads: arguments.head.clone(),
         expected: arguments.expect.clone(),
         artifacts: given,
+        files: arguments.artifacts.as_deref().map(digest_directory).transpose()?.unwrap_or_default(),
         require_artifacts: arguments.artifacts.is_some(),
     };
-    let store = arguments.artifacts.as_deref().map(digest_directory).transpose()?;
-    let judge = Judge { held, store: store.unwrap_or_default() };
     match arguments.paths.as_slice() {
-        [path] if !path.is_dir() => judge_one(&judge, path, arguments.json),
-        paths => judge_many(&judge, paths, arguments.json),
+        [path] if !path.is_dir() => judge_one(&held, path, arguments.json),
+        paths => judge_many(&held, paths, arguments.json),
     }
 }
 
-struct Judge {
-    held: Held,
-    /// The files of `--artifacts`.
-    store: HashMap<Digest, u64>,
-}
-
-impl Judge {
-    fn report(&self, file: &[u8]) -> Report {
-        let mut held = self.held.clone();
-        if !self.store.is_empty() {
-            held.artifacts.extend(self.found_for(file));
-        }
-        verify(file, &held).into_report()
-    }
-
-    /// The recorded artifacts and logs whose digest is that of a file in the store.
-    fn found_for(&self, file: &[u8]) -> Vec<GivenArtifact> {
-        let document = canonical::parse(file, MAX_FILE_BYTES).ok();
-        let envelope = document.as_ref().and_then(|d| d.as_object()).and_then(|d| d.object("envelope"));
-        let recorded = |id: Option<String>, holder: Option<&Object<'_>>| {
-            let digest: Digest = holder?.text("digest")?.parse().ok()?;
-            let bytes = *self.store.get(&digest)?;
-            Some(GivenArtifact { artifact_id: id?, digest, bytes })
-        };
-        let artifacts =
-            envelope.and_then(|e| e.list("artifacts")).unwrap_or_default().iter().filter_map(|artifact| {
-                let artifact = artifact.as_object()?;
-                recorded(artifact.text("artifact_id").map(str::to_owned), Some(artifact))
-            });
-        let steps =
-            envelope.and_then(|e| e.object("execution")).and_then(|e| e.list("steps")).unwrap_or_default();
-        let logs = steps.iter().filter_map(|step| {
-            let step = step.as_object()?;
-            let id = log_artifact_id(step.text("step_id")?, step.count("attempt").unwrap_or(1));
-            recorded(Some(id), step.object("log"))
-        });
-        artifacts.chain(logs).collect()
-    }
-}
-
-fn judge_one(judge: &Judge, path: &Path, json: bool) -> Result<u8, Failure> {
-    let report = judge.report(&read_envelope(path)?);
+fn judge_one(held: &Held, path: &Path, json: bool) -> Result<u8, Failure> {
+    let report = verify(&read_envelope(path)?, held).into_report();
     if json {
         answer_json(&(to_json(&report) + "\n"))?
     } else {
-        answer(&for_a_person(&report, judge))?
+        answer(&for_a_person(&report, held))?
     }
     Ok(report.verdict.exit_status())
 }
 
-fn judge_many(judge: &Judge, paths: &[PathBuf], json: bool) -> Result<u8, Failure> {
+fn judge_many(held: &Held, paths: &[PathBuf], json: bool) -> Result<u8, Failure> {
     let mut worst = None;
     let mut unread = None;
     let mut missed = |failure: Failure| {
@@ -144,7 +103,7 @@ fn judge_many(judge: &Judge, paths: &[PathBuf], json: bool) -> Result<u8, Failur
         }) {
             match read_envelope(&file) {
                 Ok(bytes) => {
-                    let report = judge.report(&bytes);
+                    let report = verify(&bytes, held).into_report();
                     if json {
                         answer_json(&json_line(&file, &report))?
                     } else {
@@ -254,9 +213,9 @@ fn line(path: &Path, report: &Report) -> String {
     line + "\n"
 }
 
-fn for_a_person(report: &Report, judge: &Judge) -> String {
+fn for_a_person(report: &Report, held: &Held) -> String {
     let mut out = format!("{}{}{RESET}", colour(report.verdict), report.verdict.as_str().replace('_', " "));
-    let _ = writeln!(out, "{}", explained(report, judge));
+    let _ = writeln!(out, "{}", explained(report, held));
     if let Some(first) = &report.first_failure {
         let at = first.at.as_deref().map(|at| format!(" at {}", printable(at))).unwrap_or_default();
         let _ = writeln!(out, "  first failure  {STRONG}{}{RESET}{at}: {}", first.code, first.code.meaning());
@@ -283,15 +242,13 @@ fn for_a_person(report: &Report, judge: &Judge) -> String {
     out
 }
 
-fn explained(report: &Report, judge: &Judge) -> &'static str {
+fn explained(report: &Report, held: &Held) -> &'static str {
     match report.verdict {
         Verdict::Verified => ": it is whole, unchanged, and sealed by a key that you trust",
         Verdict::IntegrityOnly => {
             ": it is whole and unchanged, but anybody could have sealed it; give --keys"
         }
-        Verdict::Prefix if judge.held.heads.is_empty() => {
-            ": a run still open; anybody can write one; give --head"
-        }
+        Verdict::Prefix if held.heads.is_empty() => ": a run still open; anybody can write one; give --head",
         Verdict::Prefix => ": a run still open, with the heads that you hold",
         Verdict::Rejected => ": do not rely on it",
         Verdict::Unreadable => ": not a sealed envelope",

@@ -88,7 +88,8 @@ pub(crate) async fn run(
     let mut aborted = false;
     let status = loop {
         tokio::select! {
-            status = child.wait() => break status?,
+            // A signal first: a child that it ended may be gone as soon as we hear of it, and the run was aborted all the same.
+            biased;
             received = signals.next() => {
                 if aborted {
                     child.start_kill()?;
@@ -97,6 +98,7 @@ pub(crate) async fn run(
                 }
                 aborted = true;
             }
+            status = child.wait() => break status?,
             () = sleep(GRACE), if aborted => child.start_kill()?,
         }
     };

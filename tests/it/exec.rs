@@ -317,6 +317,15 @@ fn neither_the_key_nor_a_link_is_written_over() {
 }
 
 #[test]
+fn empty_variables_are_as_good_as_none() {
+    let place = Place::new();
+    let mut command = place.command(&["exec", "--out", "out.json", "--", "true"]);
+    command.env("SEALSTONE_KEY", "").env("SEALSTONE_PROJECT", "");
+    assert!(command.status().unwrap().success());
+    envelope(&place, "out.json");
+}
+
+#[test]
 fn two_who_make_the_key_at_once_agree() {
     let place = Place::new();
     let outs: Vec<String> = (0..8).map(|i| format!("{i}.json")).collect();

@@ -57,6 +57,7 @@ pub(crate) fn held(case: &Value) -> Held {
                 GivenArtifact { artifact_id, digest: Digest::of(&bytes), bytes: bytes.len() as u64 }
             })
             .collect(),
+        files: std::collections::HashMap::new(),
         require_artifacts: inputs["require_artifacts"].as_bool().unwrap_or(false),
     }
 }

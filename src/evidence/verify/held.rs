@@ -1,5 +1,6 @@
 //! What the auditor brings.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use crate::evidence::digest::Digest;
@@ -18,6 +19,8 @@ pub struct Held {
     pub expected: Vec<(Expected, String)>,
     /// Files, by what they are said to be.
     pub artifacts: Vec<GivenArtifact>,
+    /// Files by their digest, with their sizes: each is given for every artifact and log that was recorded with that digest.
+    pub files: HashMap<Digest, u64>,
     /// Whether a file must be given for every recorded artifact.
     pub require_artifacts: bool,
 }
@@ -30,6 +33,7 @@ impl Default for Held {
             heads: Vec::new(),
             expected: Vec::new(),
             artifacts: Vec::new(),
+            files: HashMap::new(),
             require_artifacts: false,
         }
     }

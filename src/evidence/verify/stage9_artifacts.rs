@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::code::Code;
-use super::held::{Held, log_artifact_id};
-use super::report::Findings;
+use super::held::{GivenArtifact, Held, log_artifact_id};
+use super::report::{Findings, brief};
 use super::stage1_schema::Sealed;
 use super::stage3_references::attempt;
 use crate::evidence::digest::Digest;
@@ -12,42 +12,66 @@ use crate::evidence::envelope::Kind;
 
 /// True if something was given, and a file for every recorded artifact (logs are not asked for).
 pub(super) fn check(sealed: &Sealed<'_>, held: &Held, findings: &mut Findings) -> bool {
-    let given: HashSet<&str> = held.artifacts.iter().map(|given| given.artifact_id.as_str()).collect();
+    let recorded = recorded(sealed);
+    let given = given(&recorded, held);
     if !given.is_empty() {
         findings.checked(&[Code::ArtifactUnknown, Code::ArtifactDigestMismatch]);
-        check_given(sealed, held, findings);
+        check_given(&recorded, &given, findings);
     }
     if held.require_artifacts {
         findings.checked(&[Code::ArtifactMissing]);
     }
+    let ids: HashSet<&str> = given.iter().map(|given| given.artifact_id.as_str()).collect();
     let mut all_given = !given.is_empty();
     for artifact in sealed.of_kind(Kind::Artifact) {
         let id = artifact.members.text("artifact_id").unwrap_or_default();
-        if given.contains(id) {
+        if ids.contains(id) {
             continue;
         }
         all_given = false;
         if held.require_artifacts {
-            findings.fail(
-                Code::ArtifactMissing,
-                || artifact.at(),
-                || format!("no file was given for {id:?}"),
-            );
+            let detail = || format!("no file was given for {:?}", brief(id));
+            findings.fail(Code::ArtifactMissing, || artifact.at(), detail);
         }
     }
     all_given
 }
 
-/// The digest and the size that were recorded under an id; the size need not have been.
-type Recorded = HashMap<String, (Digest, Option<u64>)>;
+/// An artifact or log as recorded: its id, its digest, and its size where that was recorded.
+type Recorded = (String, Digest, Option<u64>);
 
-fn check_given(sealed: &Sealed<'_>, held: &Held, findings: &mut Findings) {
-    let recorded = recorded(sealed);
-    for given in &held.artifacts {
-        let id = &given.artifact_id;
-        match recorded.get(id) {
+/// Artifacts, then logs, each in the order of its section.
+fn recorded(sealed: &Sealed<'_>) -> Vec<Recorded> {
+    let digest = |text: Option<&str>| text.and_then(|text| text.parse().ok());
+    let artifacts = sealed.of_kind(Kind::Artifact).filter_map(|artifact| {
+        let id = artifact.members.text("artifact_id")?;
+        Some((id.to_owned(), digest(artifact.members.text("digest"))?, artifact.members.count("size")))
+    });
+    let logs = sealed.of_kind(Kind::Step).filter_map(|step| {
+        let log = step.members.object("log")?;
+        let id = log_artifact_id(step.members.text("step_id")?, attempt(step));
+        Some((id, digest(log.text("digest"))?, log.count("bytes")))
+    });
+    artifacts.chain(logs).collect()
+}
+
+/// What was given by id, and what of the files has the digest of something recorded.
+fn given(recorded: &[Recorded], held: &Held) -> Vec<GivenArtifact> {
+    let found = recorded.iter().filter_map(|(id, digest, _)| {
+        let bytes = *held.files.get(digest)?;
+        Some(GivenArtifact { artifact_id: id.clone(), digest: *digest, bytes })
+    });
+    held.artifacts.iter().cloned().chain(found).collect()
+}
+
+fn check_given(recorded: &[Recorded], given: &[GivenArtifact], findings: &mut Findings) {
+    let recorded: HashMap<&str, _> =
+        recorded.iter().map(|(id, digest, size)| (id.as_str(), (digest, *size))).collect();
+    for given in given {
+        let id = brief(&given.artifact_id);
+        match recorded.get(given.artifact_id.as_str()) {
             None => findings.fail(Code::ArtifactUnknown, || None, || format!("{id:?} is not recorded")),
-            Some((digest, _)) if *digest != given.digest => {
+            Some((digest, _)) if **digest != given.digest => {
                 let detail = || format!("{id:?} has the digest {}, {digest} was recorded", given.digest);
                 findings.fail(Code::ArtifactDigestMismatch, || None, detail);
             }
@@ -59,18 +83,4 @@ fn check_given(sealed: &Sealed<'_>, held: &Held, findings: &mut Findings) {
             }
         }
     }
-}
-
-fn recorded(sealed: &Sealed<'_>) -> Recorded {
-    let digest = |text: Option<&str>| text.and_then(|text| text.parse().ok());
-    let artifacts = sealed.of_kind(Kind::Artifact).filter_map(|artifact| {
-        let id = artifact.members.text("artifact_id")?;
-        Some((id.to_owned(), (digest(artifact.members.text("digest"))?, artifact.members.count("size"))))
-    });
-    let logs = sealed.of_kind(Kind::Step).filter_map(|step| {
-        let log = step.members.object("log")?;
-        let id = log_artifact_id(step.members.text("step_id")?, attempt(step));
-        Some((id, (digest(log.text("digest"))?, log.count("bytes"))))
-    });
-    artifacts.chain(logs).collect()
 }
