@@ -19,7 +19,7 @@ use sealstone::evidence::digest::Digest;
 use sealstone::evidence::envelope::{Kind, PrivateMembers};
 use sealstone::evidence::key::SigningKey;
 use sealstone::evidence::keyring::{Keyring, Terms};
-use sealstone::evidence::seal::Record;
+use sealstone::evidence::record::Record;
 use sealstone::evidence::time::Timestamp;
 use sealstone::evidence::verify::{Held, Verdict, verify};
 

@@ -5,20 +5,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
 use super::exit::Failure;
 use super::input::read_keyring;
 use super::local_key;
+use super::machine::{now, random};
 use super::signing_key;
 use super::style::{DOUBT, FAINT, GOOD, RESET, printable};
 use crate::evidence::envelope::{DEFAULT_PRIVATE, PrivateMembers};
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
 use crate::evidence::seal::Sealed;
-use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, verify};
 use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
 use crate::files::{directory_of, write_durably};
@@ -215,9 +214,8 @@ impl Evidence {
                 warn(&format!("artifact {} is not recorded: {why}", file.path.display()));
             }
         }
-        let refused = |error| Failure::new(NO_EVIDENCE, error);
-        recording.close(execution, log).map_err(refused)?;
-        let sealed = recording.seal(&self.key).map_err(refused)?;
+        recording.close(execution, log).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
+        let sealed = recording.seal(&self.key).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
         self.verify(&sealed)?;
         write_durably(&self.out, sealed.file.as_bytes()).map_err(|error| cannot_write(&self.out, &error))?;
         if !arguments.quiet {
@@ -295,23 +293,12 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(NO_EVIDENCE, format!("cannot write {}: {error}", path.display()))
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes
-}
-
 fn fresh_evidence_id() -> String {
     let ms = u64::try_from(now().unix_ms()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(ms, &random()).into_uuid().to_string()
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE expected, like team=core")?;
     Ok((name.to_owned(), value.to_owned()))
 }

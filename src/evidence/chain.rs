@@ -1,6 +1,6 @@
 //! The hash chain over a run's elements (ENVELOPE.md section 4).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 
@@ -13,7 +13,7 @@ const TAG: &[u8] = b"sealstone.chain.v1\n";
 pub type Seq = u64;
 
 /// What a chain is at one moment: the last element's place and the hash that stands for all up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The last element's place.
     pub seq: Seq,

@@ -1,19 +1,26 @@
 //! What may follow what in one run, so that whatever is recorded seals into a file that verifies (ENVELOPE.md sections 3 and 8).
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::canonical::{Object, Value};
 use super::envelope::Kind;
+use super::revertible::RevertibleMap;
 
 /// What of a run's elements later ones are held against.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
-    steps: HashMap<String, LastAttempt>,
-    artifact_ids: HashSet<String>,
-    observation_ids: HashSet<String>,
-    gate_ids: HashSet<String>,
+    steps: RevertibleMap<String, LastAttempt>,
+    artifact_ids: RevertibleMap<String, ()>,
+    observation_ids: RevertibleMap<String, ()>,
+    gate_ids: RevertibleMap<String, ()>,
     plan: Vec<String>,
+    unapproved_gate: Option<String>,
+}
+
+/// A place in the order of recording, to go back to.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    places: [usize; 4],
     unapproved_gate: Option<String>,
 }
 
@@ -98,18 +105,16 @@ impl std::error::Error for Conflict {}
 impl Recorded {
     /// Whether the element may follow. It has passed the model.
     pub fn check(&self, kind: Kind, element: &Object<'_>) -> Result<(), Conflict> {
-        let unused = |ids: &HashSet<String>, member| match element.text(member) {
-            Some(id) if ids.contains(id) => Err(Conflict::UsedId { member, id: id.to_owned() }),
+        let unused = |ids: &RevertibleMap<String, ()>, member| match element.text(member) {
+            Some(id) if ids.get(id).is_some() => Err(Conflict::UsedId { member, id: id.to_owned() }),
             _ => Ok(()),
         };
         match kind {
-            Kind::Step => {
-                self.check_attempt(element).and_then(|()| self.check_citations(element, "artifact_ids"))
-            }
+            Kind::Step => self.check_attempt(element).and_then(|()| self.check_citations_of(kind, element)),
             Kind::Artifact => unused(&self.artifact_ids, "artifact_id"),
             Kind::Observation => {
                 unused(&self.observation_ids, "observation_id")?;
-                self.check_citations(element, "basis_artifact_ids")
+                self.check_citations_of(kind, element)
             }
             Kind::Gate => unused(&self.gate_ids, "gate_id"),
             Kind::Outcome if element.text("result") == Some("succeeded") => self.check_success(),
@@ -131,16 +136,55 @@ impl Recorded {
                 let last = LastAttempt { attempt: attempt(element), contradicts_success: failed && !allowed };
                 self.steps.insert(id("step_id"), last);
             }
-            Kind::Artifact => drop(self.artifact_ids.insert(id("artifact_id"))),
-            Kind::Observation => drop(self.observation_ids.insert(id("observation_id"))),
+            Kind::Artifact => self.artifact_ids.insert(id("artifact_id"), ()),
+            Kind::Observation => self.observation_ids.insert(id("observation_id"), ()),
             Kind::Gate => {
                 if element.text("decision") != Some("approved") {
                     self.unapproved_gate.get_or_insert_with(|| id("gate_id"));
                 }
-                self.gate_ids.insert(id("gate_id"));
+                self.gate_ids.insert(id("gate_id"), ());
             }
             Kind::Event | Kind::Outcome | Kind::Redaction => {}
         }
+    }
+
+    /// The last recorded attempt of a step.
+    pub fn last_attempt(&self, step_id: &str) -> Option<u64> {
+        self.steps.get(step_id).map(|last| last.attempt)
+    }
+
+    /// Whether what the element cites is recorded.
+    pub fn check_citations_of(&self, kind: Kind, element: &Object<'_>) -> Result<(), Conflict> {
+        match kind {
+            Kind::Step => self.check_citations(element, "artifact_ids"),
+            Kind::Observation => self.check_citations(element, "basis_artifact_ids"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers how things are.
+    pub(super) fn mark(&self) -> Mark {
+        let places =
+            [self.steps.mark(), self.artifact_ids.mark(), self.observation_ids.mark(), self.gate_ids.mark()];
+        Mark { places, unapproved_gate: self.unapproved_gate.clone() }
+    }
+
+    /// Makes things as they were. The run itself cannot be taken back.
+    pub(super) fn revert(&mut self, to: Mark) {
+        let [steps, artifacts, observations, gates] = to.places;
+        self.steps.revert(steps);
+        self.artifact_ids.revert(artifacts);
+        self.observation_ids.revert(observations);
+        self.gate_ids.revert(gates);
+        self.unapproved_gate = to.unapproved_gate;
+    }
+
+    /// Forgets all marks.
+    pub(super) fn settle(&mut self) {
+        self.steps.settle();
+        self.artifact_ids.settle();
+        self.observation_ids.settle();
+        self.gate_ids.settle();
     }
 
     fn check_attempt(&self, step: &Object<'_>) -> Result<(), Conflict> {
@@ -155,14 +199,14 @@ impl Recorded {
 
     fn check_citations(&self, element: &Object<'_>, member: &str) -> Result<(), Conflict> {
         let mut cited = element.list(member).unwrap_or_default().iter().filter_map(Value::as_text);
-        match cited.find(|id| !self.artifact_ids.contains(*id)) {
+        match cited.find(|id| self.artifact_ids.get(*id).is_none()) {
             Some(unknown) => Err(Conflict::UnknownArtifact { artifact_id: unknown.to_owned() }),
             None => Ok(()),
         }
     }
 
     fn check_success(&self) -> Result<(), Conflict> {
-        if let Some(missing) = self.plan.iter().find(|step_id| !self.steps.contains_key(*step_id)) {
+        if let Some(missing) = self.plan.iter().find(|step_id| self.steps.get(*step_id).is_none()) {
             return Err(Conflict::PlanStepMissing { step_id: missing.clone() });
         }
         // The least, so that the same record always gives the same answer.

@@ -10,6 +10,8 @@ pub mod dsse;
 pub mod envelope;
 pub mod key;
 pub mod keyring;
+pub mod record;
+pub(crate) mod revertible;
 pub mod seal;
 pub mod time;
 pub mod verify;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::canonical::Value;
 
 /// A moment in UTC, to the millisecond, in the years 0001–9999.
@@ -58,6 +60,18 @@ impl fmt::Display for NotATime {
 }
 
 impl std::error::Error for NotATime {}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 impl From<Timestamp> for Value<'_> {
     fn from(time: Timestamp) -> Self {

@@ -20,16 +20,19 @@ impl ArtifactFile {
     }
 
     /// The members of the artifact element.
-    pub(super) fn members(&self, step_id: &str) -> io::Result<Object<'static>> {
+    pub(crate) fn members(&self, step_id: Option<&str>) -> io::Result<Object<'static>> {
         let (digest, size) = digest_file(&self.path)?;
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Object::from_iter([
+        let mut members = Object::from_iter([
             ("artifact_id", self.artifact_id().into()),
             ("digest", digest.into()),
             ("content_uri", format!("urn:{digest}").into()),
             ("name", name.into()),
             ("size", Value::count(size)),
-            ("step_id", Value::from(step_id.to_owned())),
-        ]))
+        ]);
+        if let Some(step_id) = step_id {
+            members.insert("step_id", step_id.to_owned());
+        }
+        Ok(members)
     }
 }

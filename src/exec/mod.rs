@@ -2,6 +2,7 @@
 
 mod artifact;
 mod child;
+mod described;
 mod log;
 mod names;
 mod recording;
@@ -9,6 +10,8 @@ mod subject;
 
 pub(crate) use artifact::ArtifactFile;
 pub(crate) use child::{Ended, Execution, end_on_signal, run};
+pub(crate) use described::described;
 pub(crate) use log::Log;
+pub(crate) use names::path_id;
 pub(crate) use recording::{Command, Recording, Surroundings};
-pub(crate) use subject::Subject;
+pub(crate) use subject::{Subject, default_project};

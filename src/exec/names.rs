@@ -5,7 +5,7 @@ use crate::evidence::envelope::limits::is_path_id;
 const LONGEST: usize = 100;
 
 /// An id that may have `/`, as near to the text as one can be; `otherwise` if nothing is left.
-pub(super) fn path_id(text: &str, otherwise: &str) -> String {
+pub(crate) fn path_id(text: &str, otherwise: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._:-/".contains(c);
     let replaced: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
     let segments = replaced.split('/').map(|segment| segment.trim_start_matches(['.', '-', ':', '_']));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::artifact::ArtifactFile;
 use super::child::{Ended, Execution};
+use super::described::described;
 use super::log::Log;
 use super::names::path_id;
 use super::subject::{Subject, default_project};
@@ -11,7 +12,8 @@ use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
 use crate::evidence::envelope::{Kind, PrivateMembers};
 use crate::evidence::key::SigningKey;
-use crate::evidence::seal::{Record, SealError, Sealed};
+use crate::evidence::record::{Record, RecordError};
+use crate::evidence::seal::{SealError, Sealed};
 use crate::evidence::time::Timestamp;
 
 /// Time, randomness and place, given by who starts all this.
@@ -61,7 +63,7 @@ impl<'s> Recording<'s> {
         command: Command,
         subject: Option<&Subject>,
         surroundings: &'s Surroundings<'s>,
-    ) -> Result<Self, SealError> {
+    ) -> Result<Self, RecordError> {
         let mut recording = Self {
             record: Record::new(),
             command,
@@ -82,7 +84,7 @@ impl<'s> Recording<'s> {
 
     /// Records a file that the step made. One that cannot be recorded is told in the step's message.
     pub(crate) fn artifact(&mut self, file: &ArtifactFile) -> Result<(), String> {
-        let members = file.members(&self.command.step_id()).map_err(|error| error.to_string());
+        let members = file.members(Some(&self.command.step_id())).map_err(|error| error.to_string());
         let recorded =
             members.and_then(|members| self.push(Kind::Artifact, members).map_err(|error| error.to_string()));
         match &recorded {
@@ -93,7 +95,7 @@ impl<'s> Recording<'s> {
     }
 
     /// Records what came of the command, and closes the run.
-    pub(crate) fn close(&mut self, execution: &Execution, log: &Log) -> Result<(), SealError> {
+    pub(crate) fn close(&mut self, execution: &Execution, log: &Log) -> Result<(), RecordError> {
         let succeeded = matches!(execution.ended, Ended::Exited(0));
         let (status, result) = match (execution.aborted, succeeded) {
             (true, _) => ("canceled", "aborted"),
@@ -139,7 +141,7 @@ impl<'s> Recording<'s> {
         self.record.seal((self.surroundings.now)(), &[key])
     }
 
-    fn push(&mut self, kind: Kind, members: Object<'static>) -> Result<(), SealError> {
+    fn push(&mut self, kind: Kind, members: Object<'static>) -> Result<(), RecordError> {
         let now = (self.surroundings.now)();
         let salt = &mut || (self.surroundings.salt)();
         self.record.push(kind, members, now, &self.command.private, salt).map(drop)
@@ -154,22 +156,10 @@ impl<'s> Recording<'s> {
             ("run_id", self.command.run_id.clone().unwrap_or_else(|| id.clone())),
             ("project", project),
         ]);
-        let version = env!("CARGO_PKG_VERSION");
-        run.insert("producer", Object::from_iter([("name", "sealstone"), ("version", version)]));
-        let runner_type = if self.surroundings.ci { "ci" } else { "local" };
-        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-        run.insert(
-            "runner_context",
-            Object::from_iter([("runner_type", runner_type), ("os", os), ("arch", arch)]),
-        );
-        if let Some(subject) = subject {
-            run.insert("subject", subject.member());
-        }
-        if let Some(intent) = &self.command.intent {
-            run.insert("intent", intent.clone());
-        }
-        if !self.command.labels.is_empty() {
-            run.insert("labels", self.command.labels.iter().cloned().collect::<Object<'_>>());
+        let told =
+            described(self.surroundings.ci, subject, self.command.intent.as_deref(), &self.command.labels);
+        for (name, value) in told.iter() {
+            run.insert(name.to_owned(), value.clone());
         }
         run
     }

@@ -7,7 +7,8 @@ use sealstone::evidence::envelope::limits::{MAX_ELEMENT_BYTES, MAX_ELEMENTS, MAX
 use sealstone::evidence::envelope::{DEFAULT_PRIVATE, Fault, FaultReason, Kind, PrivateMembers};
 use sealstone::evidence::key::SigningKey;
 use sealstone::evidence::keyring::{Keyring, Terms};
-use sealstone::evidence::seal::{Record, SealError, Sealed, with_disclosures};
+use sealstone::evidence::record::{Record, RecordError};
+use sealstone::evidence::seal::{SealError, Sealed, with_disclosures};
 use sealstone::evidence::time::Timestamp;
 use sealstone::evidence::verify::{Code, Held, Report, Status, Verdict, verify};
 
@@ -39,7 +40,7 @@ fn outcome(result: &'static str) -> Object<'static> {
     Object::from_iter([("result", result)])
 }
 
-fn push(record: &mut Record, kind: Kind, members: Object<'static>) -> Result<(), SealError> {
+fn push(record: &mut Record, kind: Kind, members: Object<'static>) -> Result<(), RecordError> {
     let mut salts = 0;
     let mut salt = || {
         salts += 1;
@@ -171,13 +172,13 @@ proptest! {
 #[test]
 fn a_record_begins_with_its_run_and_ends_with_its_outcome() {
     let mut none = Record::new();
-    assert_eq!(push(&mut none, Kind::Step, step("a")), Err(SealError::Order));
-    assert_eq!(push(&mut none, Kind::Outcome, outcome("failed")), Err(SealError::Order));
+    assert_eq!(push(&mut none, Kind::Step, step("a")), Err(RecordError::Order));
+    assert_eq!(push(&mut none, Kind::Outcome, outcome("failed")), Err(RecordError::Order));
     let mut open = record(vec![(Kind::Run, run()), (Kind::Step, step("a"))]);
-    assert_eq!(push(&mut open, Kind::Run, run()), Err(SealError::Order));
+    assert_eq!(push(&mut open, Kind::Run, run()), Err(RecordError::Order));
     assert_eq!(open.seal(at(0), &[&key()]), Err(SealError::NotClosed));
     push(&mut open, Kind::Outcome, outcome("failed")).unwrap();
-    assert_eq!(push(&mut open, Kind::Step, step("b")), Err(SealError::AfterOutcome));
+    assert_eq!(push(&mut open, Kind::Step, step("b")), Err(RecordError::AfterOutcome));
     assert_eq!(open.seal(at(0), &[]), Err(SealError::NoKey));
 }
 
@@ -189,7 +190,7 @@ fn what_breaks_the_model_is_refused_with_its_place_and_records_nothing() {
     let mut refused = |change: &dyn Fn(&mut Object<'static>), at: &str, reason: Option<FaultReason>| {
         let mut step = step("a");
         change(&mut step);
-        let Err(SealError::Element(fault)) = push(&mut record, Kind::Step, step) else {
+        let Err(RecordError::Element(fault)) = push(&mut record, Kind::Step, step) else {
             panic!("{at} was recorded")
         };
         assert_eq!(fault.at, at);
@@ -217,7 +218,7 @@ fn what_breaks_the_model_is_refused_with_its_place_and_records_nothing() {
     let uri = Value::from("urn:sha256:00");
     let artifact = [("artifact_id", "x".into()), ("digest", Digest::of("x").into()), ("content_uri", uri)];
     let refused = push(&mut record, Kind::Artifact, Object::from_iter(artifact));
-    assert!(matches!(refused, Err(SealError::Element(fault)) if fault.at == "/content_uri"));
+    assert!(matches!(refused, Err(RecordError::Element(fault)) if fault.at == "/content_uri"));
     assert_eq!(record.envelope_text(), before);
 }
 
@@ -255,7 +256,7 @@ fn what_contradicts_the_record_is_refused_and_records_nothing() {
     };
     push(&mut record, Kind::Observation, observation()).unwrap();
     let mut refused = |kind, members, code: &str| match push(&mut record, kind, members) {
-        Err(SealError::Conflict(conflict)) => assert_eq!(conflict.code(), code),
+        Err(RecordError::Conflict(conflict)) => assert_eq!(conflict.code(), code),
         other => panic!("{code}: {other:?}"),
     };
     refused(Kind::Step, step("a"), "attempt_order");
@@ -271,17 +272,17 @@ fn what_contradicts_the_record_is_refused_and_records_nothing() {
     refused(Kind::Outcome, outcome("succeeded"), "result_contradicted");
     push(&mut record, Kind::Step, with(step("b"), "status", "failed".into())).unwrap();
     let mut refused = |kind, members, code: &str| match push(&mut record, kind, members) {
-        Err(SealError::Conflict(conflict)) => assert_eq!(conflict.code(), code),
+        Err(RecordError::Conflict(conflict)) => assert_eq!(conflict.code(), code),
         other => panic!("{code}: {other:?}"),
     };
     refused(Kind::Outcome, outcome("succeeded"), "result_contradicted");
     push(&mut record, Kind::Step, with(step("b"), "attempt", 2.into())).unwrap();
     push(&mut record, Kind::Gate, gate()).unwrap();
     assert!(
-        matches!(push(&mut record, Kind::Gate, gate()), Err(SealError::Conflict(c)) if c.code() == "gate_exists")
+        matches!(push(&mut record, Kind::Gate, gate()), Err(RecordError::Conflict(c)) if c.code() == "gate_exists")
     );
     assert!(
-        matches!(push(&mut record, Kind::Outcome, outcome("succeeded")), Err(SealError::Conflict(c)) if c.code() == "result_contradicted")
+        matches!(push(&mut record, Kind::Outcome, outcome("succeeded")), Err(RecordError::Conflict(c)) if c.code() == "result_contradicted")
     );
     push(&mut record, Kind::Outcome, outcome("failed")).unwrap();
     let sealed = record.seal(at(0), &[&key()]).unwrap();
@@ -298,7 +299,7 @@ fn what_is_too_large_is_refused_at_recording() {
     for private in [PrivateMembers::default(), PrivateMembers::parse(["*"]).unwrap()] {
         let refused = record.push(Kind::Step, large.clone(), at(0), &private, &mut || [0; 16]);
         assert!(
-            matches!(refused, Err(SealError::ElementTooLarge { bytes }) if bytes > MAX_ELEMENT_BYTES),
+            matches!(refused, Err(RecordError::ElementTooLarge { bytes, .. }) if bytes > MAX_ELEMENT_BYTES),
             "{refused:?}"
         );
     }
@@ -306,7 +307,7 @@ fn what_is_too_large_is_refused_at_recording() {
         push(&mut record, Kind::Event, Object::from_iter([("name", format!("e{i}"))])).unwrap();
     }
     let one_more = push(&mut record, Kind::Event, Object::from_iter([("name", "x")]));
-    assert_eq!(one_more, Err(SealError::EnvelopeTooLarge));
+    assert!(matches!(one_more, Err(RecordError::RunFull { .. })), "{one_more:?}");
     closes_and_verifies(record);
 }
 
@@ -328,7 +329,7 @@ fn a_record_that_is_full_can_be_closed_whether_its_values_are_withheld_or_not() 
             large.insert("data", data);
             record.push(Kind::Step, large, at(0), &private, &mut || [0; 16]).err()
         });
-        assert_eq!(refused, Some(SealError::EnvelopeTooLarge));
+        assert!(matches!(refused, Some(RecordError::RunFull { .. })), "{refused:?}");
         closes_and_verifies(record);
     }
 }

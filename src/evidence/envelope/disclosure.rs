@@ -178,6 +178,12 @@ fn may_be_private(member: Option<&Member>, path: &[String]) -> bool {
     }
 }
 
+/// How many bytes a commitment takes where a value stood.
+pub(crate) fn commitment_bytes() -> usize {
+    // {"$withheld":"sha256:…"}
+    WITHHELD.len().saturating_add("{\"\":\"sha256:\"}".len()).saturating_add(64)
+}
+
 fn reaches(value: &Value<'_>, path: &[Option<String>]) -> bool {
     let Some((token, inner)) = path.split_first() else { return true };
     if is_commitment(value) {

@@ -13,6 +13,33 @@ pub const MAX_FILE_BYTES: usize = 128 << 20;
 /// One text member, in bytes.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
 
+/// What may be how large in one run. The default is what the format allows; a service may be stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The canonical form of one element, as it came and as it is recorded.
+    pub max_element_bytes: usize,
+    /// Elements of a run.
+    pub max_elements: usize,
+    /// The canonical form of the envelope, with and without what is withheld.
+    pub max_envelope_bytes: usize,
+    /// The sealed envelope's file.
+    pub max_file_bytes: usize,
+    /// What stands around elements in an envelope, and around envelope and disclosures in a file: names, the payload, signatures.
+    pub frame_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_element_bytes: MAX_ELEMENT_BYTES,
+            max_elements: MAX_ELEMENTS,
+            max_envelope_bytes: MAX_ENVELOPE_BYTES,
+            max_file_bytes: MAX_FILE_BYTES,
+            frame_bytes: 1 << 20,
+        }
+    }
+}
+
 const MAX_ID_BYTES: usize = 128;
 
 /// 1–128 of `A–Z a–z 0–9 . _ : -`, first a letter or digit.

@@ -10,9 +10,9 @@ mod text;
 
 pub use check::{Fault, FaultReason, WITHHELD};
 pub(crate) use check::{check_ingest, check_recorded, contains_commitment, is_commitment, stated_commitment};
-pub(crate) use disclosure::locate;
 pub use disclosure::{DEFAULT_PRIVATE, Disclosure, NotPrivate, PrivateMembers};
+pub(crate) use disclosure::{commitment_bytes, locate};
 pub use kind::Kind;
 pub(crate) use model::RESULTS;
 pub use text::{CANONICALIZATION, ENVELOPE_FORMAT, SEALED_FORMAT};
-pub(crate) use text::{Parts, envelope_text, list};
+pub(crate) use text::{EnvelopeParts, envelope_text, list};

@@ -14,7 +14,7 @@ pub const CANONICALIZATION: &str = "rfc8785-jcs";
 
 /// What an envelope is made of. Elements are in their sections' order.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct EnvelopeParts<'a> {
     pub(crate) evidence_id: &'a str,
     pub(crate) elements: &'a [(Kind, &'a str)],
     pub(crate) links: &'a [Link],
@@ -22,7 +22,7 @@ pub(crate) struct Parts<'a> {
 }
 
 /// RFC 8785 form of the envelope; its members stand in the order that RFC 8785 gives them.
-pub(crate) fn envelope_text(parts: &Parts<'_>) -> String {
+pub(crate) fn envelope_text(parts: &EnvelopeParts<'_>) -> String {
     let elements: usize = parts.elements.iter().map(|(_, text)| text.len().saturating_add(1)).sum();
     let links = parts.links.len().saturating_mul(180);
     let mut out = String::with_capacity(elements.saturating_add(links).saturating_add(512));
@@ -56,12 +56,12 @@ pub(crate) fn envelope_text(parts: &Parts<'_>) -> String {
     out
 }
 
-fn section(out: &mut String, parts: &Parts<'_>, section: Kind) {
+fn section(out: &mut String, parts: &EnvelopeParts<'_>, section: Kind) {
     let elements = parts.elements.iter().filter(|(kind, _)| *kind == section);
     list(out, elements, |out, (_, text)| out.push_str(text));
 }
 
-fn integrity(out: &mut String, parts: &Parts<'_>) {
+fn integrity(out: &mut String, parts: &EnvelopeParts<'_>) {
     out.push_str("{\"canonicalization\":\"");
     out.push_str(CANONICALIZATION);
     out.push_str("\",\"chain\":\"");

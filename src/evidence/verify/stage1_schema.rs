@@ -9,8 +9,8 @@ use crate::evidence::digest::Digest;
 use crate::evidence::dsse;
 use crate::evidence::envelope::limits::{MAX_ELEMENT_BYTES, MAX_ELEMENTS, MAX_ENVELOPE_BYTES};
 use crate::evidence::envelope::{
-    CANONICALIZATION, ENVELOPE_FORMAT, Fault, FaultReason, Kind, Parts, SEALED_FORMAT, check_recorded,
-    envelope_text,
+    CANONICALIZATION, ENVELOPE_FORMAT, EnvelopeParts, Fault, FaultReason, Kind, SEALED_FORMAT,
+    check_recorded, envelope_text,
 };
 
 /// A sealed envelope whose schema held, taken apart.
@@ -232,7 +232,12 @@ fn digest_envelope(
         None => {
             let elements: Vec<_> =
                 elements.iter().map(|element| (element.kind, &*element.canonical)).collect();
-            Cow::Owned(envelope_text(&Parts { evidence_id, elements: &elements, links, head_entry_hash }))
+            Cow::Owned(envelope_text(&EnvelopeParts {
+                evidence_id,
+                elements: &elements,
+                links,
+                head_entry_hash,
+            }))
         }
     };
     (Digest::of(text.as_bytes()), text.len())
