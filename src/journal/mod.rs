@@ -1,0 +1,25 @@
+//! A run's journal: what may be recorded in a run, decided by what was recorded before.
+//!
+//! Pure: records, moments and randomness come in, records and answers go out. A run's state is a fold of its records and
+//! nothing else, so that whoever reads the journal back stands where the one before stood.
+
+mod body;
+mod decide;
+mod entry;
+mod expiry;
+mod opening;
+mod refusal;
+mod repeat;
+mod request;
+mod reserved;
+mod run;
+mod standing;
+
+pub use body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
+pub use entry::Entry;
+pub use expiry::{Due, Periods};
+pub use opening::Opening;
+pub use refusal::Refusal;
+pub use request::{Answer, Append, Around, Close, GateDecision, NewGate, Resolution};
+pub use run::{GateState, OpenGate, PendingStep, Run};
+pub use standing::{Counts, Overview, Standing, State};

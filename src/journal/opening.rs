@@ -1,0 +1,124 @@
+//! A run's first record.
+
+use super::body::{Body, JournalRecord};
+use super::entry::{check_reserved, request_digest};
+use super::refusal::Refusal;
+use super::request::Around;
+use super::run::Run;
+use super::standing::Overview;
+use crate::evidence::canonical::{self, Object, Value};
+use crate::evidence::digest::Digest;
+use crate::evidence::envelope::limits::{is_id, is_path_id};
+use crate::evidence::envelope::{Fault, FaultReason, Kind, NotPrivate, PrivateMembers};
+use crate::evidence::record::{Circumstances, Size, Tally};
+
+/// What a producer asks to open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    members: Object<'static>,
+    request: Digest,
+}
+
+impl Opening {
+    /// Reads what was sent: `project`, and what a run element may have.
+    pub fn parse(sent: &Value<'_>) -> Result<Self, Refusal> {
+        let sent = sent.as_object().ok_or(Refusal::Fault(Fault::expected("an object")))?;
+        check_reserved(sent)?;
+        let mut members = sent.clone().into_owned();
+        match members.remove("type") {
+            None => {}
+            Some(kind) if kind.as_text() == Some("run") => {}
+            Some(_) => return Err(Fault::expected("\"run\", or no `type`").under("type").into()),
+        }
+        check_id(&members, "project", is_path_id)?;
+        if members.get("run_id").is_some() {
+            check_id(&members, "run_id", is_id)?;
+        }
+        let request = request_digest("run", &members);
+        Ok(Self { members, request })
+    }
+
+    /// The project.
+    pub fn project(&self) -> &str {
+        self.members.text("project").unwrap_or_default()
+    }
+
+    /// The producer's name for the run, if it gave one.
+    pub fn run_id(&self) -> Option<&str> {
+        self.members.text("run_id")
+    }
+
+    /// Of the canonical request.
+    pub fn request(&self) -> Digest {
+        self.request
+    }
+
+    /// The run with its first record. `sequence` and `project_seq` are its place among the project's runs, `private` is what is withheld in it.
+    pub fn open(
+        self,
+        evidence_id: &str,
+        (sequence, project_seq): (&str, u64),
+        private: Vec<String>,
+        around: &mut Around<'_>,
+    ) -> Result<(Run, JournalRecord), Refusal> {
+        let patterns = PrivateMembers::parse(private.iter().map(String::as_str));
+        let patterns =
+            patterns.map_err(|NotPrivate { .. }| Fault::expected("pointers to private members"))?;
+        let mut members = self.members;
+        if members.get("run_id").is_none() {
+            members.insert("run_id", evidence_id.to_owned());
+        }
+        members.insert("evidence_id", evidence_id.to_owned());
+        members.insert("sequence", sequence.to_owned());
+        members.insert("project_seq", Value::count(project_seq));
+        let own = |member| members.text(member).unwrap_or_default().to_owned();
+        let (run_id, project) = (own("run_id"), own("project"));
+        let element = Tally::default().next(
+            Kind::Run,
+            members,
+            &mut Circumstances {
+                now: around.now,
+                private: &patterns,
+                salt: around.salt,
+                limits: around.limits,
+                reserve: Size::default(),
+            },
+        )?;
+        let overview = Overview {
+            run_id,
+            evidence_id: evidence_id.to_owned(),
+            project,
+            opened_at: element.recorded_at,
+            subject: shown(&element.text, "subject"),
+            labels: shown(&element.text, "labels").unwrap_or_else(|| serde_json::json!({})),
+            private,
+            request: self.request,
+        };
+        let record = JournalRecord {
+            pos: 0,
+            at: element.recorded_at,
+            request: self.request,
+            body: Body::Element(element),
+        };
+        let mut run = Run::new(overview, patterns);
+        run.take(&record);
+        run.settle();
+        Ok((run, record))
+    }
+}
+
+fn check_id(members: &Object<'_>, member: &str, is: fn(&str) -> bool) -> Result<(), Refusal> {
+    match members.get(member).map(Value::as_text) {
+        None => Err(Fault::from(FaultReason::Missing).under(member).into()),
+        Some(Some(id)) if is(id) => Ok(()),
+        Some(_) => Err(Fault::expected("an id: 1–128 of A–Z a–z 0–9 . _ : -, first a letter or digit")
+            .under(member)
+            .into()),
+    }
+}
+
+/// A member as it was recorded.
+fn shown(text: &str, member: &str) -> Option<serde_json::Value> {
+    let element = canonical::parse(text.as_bytes(), text.len()).ok()?;
+    serde_json::to_value(element.as_object()?.get(member)?).ok()
+}
