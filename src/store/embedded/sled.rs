@@ -1,0 +1,80 @@
+//! sled 0.34, with two of its gaps closed from outside.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use sled::{Batch, Config, Db};
+
+use super::engine::{Engine, EngineError, Op, walk};
+
+/// A sled database, and its data file.
+pub(crate) struct SledEngine {
+    database: Db,
+    data: File,
+}
+
+impl SledEngine {
+    pub(crate) fn open(path: &Path) -> Result<Self, EngineError> {
+        remove_unfinished_snapshots(path).map_err(told)?;
+        let database = Config::new().path(path).flush_every_ms(None).open().map_err(told)?;
+        let data = File::open(path.join("db")).map_err(told)?;
+        Ok(Self { database, data })
+    }
+}
+
+/// What a kill leaves of a snapshot that was being written is taken for one at the next start, which then fails.
+fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl Engine for SledEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.database.get(key).map_err(told)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        reverse: bool,
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), EngineError> {
+        if from >= to {
+            return Ok(());
+        }
+        let found = self.database.range(from..to);
+        if reverse { walk(found.rev(), each) } else { walk(found, each) }
+    }
+
+    fn write(&self, ops: Vec<Op>) -> Result<(), EngineError> {
+        let mut batch = Batch::default();
+        for op in ops {
+            match op {
+                Op::Delete(key) => batch.remove(key),
+                Op::Put(key, value) => batch.insert(key, value),
+            }
+        }
+        self.database.apply_batch(batch).map_err(told)?;
+        self.database.flush().map_err(told)?;
+        // sled's flush ends in sync_file_range, which says nothing about the disk's cache or the file's size.
+        self.data.sync_data().map_err(told)
+    }
+}
+
+fn told(error: impl std::fmt::Display) -> EngineError {
+    EngineError(error.to_string())
+}

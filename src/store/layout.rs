@@ -1,0 +1,147 @@
+//! Every stored key, on one screen. A change of any of it is a new [`LAYOUT`].
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `p` project | the project's counter, JSON |
+//! | `n` run_id 0 project | evidence_id |
+//! | `o` project 0 idempotency key | evidence_id of the run opened with it |
+//! | `r` evidence_id | overview, JSON; in the order of opening, as version 7 UUIDs are |
+//! | `s` evidence_id | standing, JSON |
+//! | `j` evidence_id, pos | journal record |
+//! | `k` evidence_id, idempotency key | what it was used for |
+//! | `d` deadline, evidence_id | nothing: look at that run then |
+//! | `c` evidence_id | nothing: closed, not sealed |
+//! | `f` evidence_id, n | a chunk of the sealed file |
+//! | `F` evidence_id | what the chunks are, JSON: they count once it is there |
+//! | `q` keyid | a public key, as a keyring |
+//!
+//! evidence_ids are the 16 bytes of the UUID, numbers are big-endian, times are milliseconds since the year 1.
+
+use uuid::Uuid;
+
+use crate::evidence::time::Timestamp;
+
+/// The version of the layout.
+pub(crate) const LAYOUT: u32 = 1;
+
+pub(crate) fn counter(project: &str) -> Vec<u8> {
+    join(b'p', [project.as_bytes()])
+}
+
+pub(crate) fn name(run_id: &str, project: &str) -> Vec<u8> {
+    join(b'n', [run_id.as_bytes(), &[0], project.as_bytes()])
+}
+
+pub(crate) fn names(run_id: &str) -> (Vec<u8>, Vec<u8>) {
+    (join(b'n', [run_id.as_bytes(), &[0]]), join(b'n', [run_id.as_bytes(), &[1]]))
+}
+
+/// The project in a key of [`name`].
+pub(crate) fn project_of(name: &[u8]) -> Option<String> {
+    let place = name.iter().position(|byte| *byte == 0)?;
+    String::from_utf8(name.get(place.checked_add(1)?..)?.to_vec()).ok()
+}
+
+pub(crate) fn opened_with(project: &str, key: &str) -> Vec<u8> {
+    join(b'o', [project.as_bytes(), &[0], key.as_bytes()])
+}
+
+pub(crate) fn overview(evidence_id: &str) -> Vec<u8> {
+    join(b'r', [id(evidence_id).as_slice()])
+}
+
+pub(crate) fn overviews() -> (Vec<u8>, Vec<u8>) {
+    (vec![b'r'], vec![b'r'.wrapping_add(1)])
+}
+
+pub(crate) fn standing(evidence_id: &str) -> Vec<u8> {
+    join(b's', [id(evidence_id).as_slice()])
+}
+
+pub(crate) fn record(evidence_id: &str, pos: u64) -> Vec<u8> {
+    join(b'j', [id(evidence_id).as_slice(), &pos.to_be_bytes()])
+}
+
+/// The place in a key of [`record`].
+pub(crate) fn pos_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+pub(crate) fn key(evidence_id: &str, key: &str) -> Vec<u8> {
+    join(b'k', [id(evidence_id).as_slice(), key.as_bytes()])
+}
+
+pub(crate) fn keys(evidence_id: &str) -> (Vec<u8>, Vec<u8>) {
+    (key(evidence_id, ""), join(b'k', [id(evidence_id).as_slice(), &[0xff]]))
+}
+
+/// The idempotency key in a key of [`key`].
+pub(crate) fn key_of(key: &[u8]) -> Option<String> {
+    String::from_utf8(key.get(17..)?.to_vec()).ok()
+}
+
+pub(crate) fn deadline(at: Timestamp, evidence_id: &str) -> Vec<u8> {
+    join(b'd', [&moment(at), id(evidence_id).as_slice()])
+}
+
+pub(crate) fn deadlines(until: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    (vec![b'd'], join(b'd', [&moment(until), &[0xff; 17]]))
+}
+
+/// What is in a key of [`deadline`].
+pub(crate) fn deadline_of(key: &[u8]) -> Option<(Timestamp, String)> {
+    let ms = u64::from_be_bytes(*key.get(1..)?.first_chunk()?);
+    let at = Timestamp::from_unix_ms(i64::try_from(ms).ok()?.checked_add(YEAR_1_MS)?);
+    Some((at, evidence_id_of(key)?))
+}
+
+pub(crate) fn closing(evidence_id: &str) -> Vec<u8> {
+    join(b'c', [id(evidence_id).as_slice()])
+}
+
+pub(crate) fn all_closing() -> (Vec<u8>, Vec<u8>) {
+    (vec![b'c'], vec![b'c'.wrapping_add(1)])
+}
+
+pub(crate) fn chunk(evidence_id: &str, n: u32) -> Vec<u8> {
+    join(b'f', [id(evidence_id).as_slice(), &n.to_be_bytes()])
+}
+
+pub(crate) fn sealed(evidence_id: &str) -> Vec<u8> {
+    join(b'F', [id(evidence_id).as_slice()])
+}
+
+pub(crate) fn public_key(keyid: &str) -> Vec<u8> {
+    join(b'q', [keyid.as_bytes()])
+}
+
+pub(crate) fn public_keys() -> (Vec<u8>, Vec<u8>) {
+    (vec![b'q'], vec![b'q'.wrapping_add(1)])
+}
+
+/// The evidence_id that a key ends with.
+pub(crate) fn evidence_id_of(key: &[u8]) -> Option<String> {
+    key.last_chunk().map(|bytes| Uuid::from_bytes(*bytes).to_string())
+}
+
+/// True for what can be an evidence_id here: a UUID in the one form that we write.
+pub(crate) fn is_evidence_id(text: &str) -> bool {
+    Uuid::parse_str(text).is_ok_and(|uuid| uuid.to_string() == text)
+}
+
+const YEAR_1_MS: i64 = -62_135_596_800_000;
+
+fn moment(at: Timestamp) -> [u8; 8] {
+    at.unix_ms().saturating_sub(YEAR_1_MS).to_be_bytes()
+}
+
+/// What is no UUID has the nil one's place, where no run is.
+fn id(evidence_id: &str) -> [u8; 16] {
+    Uuid::parse_str(evidence_id).unwrap_or_default().into_bytes()
+}
+
+fn join<const N: usize>(tag: u8, parts: [&[u8]; N]) -> Vec<u8> {
+    let mut key = vec![tag];
+    parts.into_iter().for_each(|part| key.extend(part));
+    key
+}

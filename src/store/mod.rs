@@ -1,0 +1,162 @@
+//! Where journals are kept. The contract, which every store keeps:
+//!
+//! - [`Store::commit`] takes batches, one a run at most, and gives an outcome for each. `Done` is durable: it was written and
+//!   fsync-ed before the call returned. A batch is taken whole or not at all, and so is its effect on every index.
+//! - A batch names the last record that its writer knew ([`Batch::expected`]); if the run has moved on, it is `Lost` and nothing
+//!   of it is written. One batch's failure is no other's.
+//! - `Unavailable` has written nothing. `Poisoned` may have written anything that was not acknowledged; nothing is taken from then
+//!   on, until the store is opened again and finds out what stands there.
+//! - What is read was committed: readers see a run up to its [`Standing`], which is written with its records, never beyond.
+//! - Records never change. Nothing but [`layout`] encodes a stored key.
+
+pub(crate) mod directory;
+pub(crate) mod embedded;
+pub(crate) mod layout;
+
+use std::fmt;
+
+use crate::evidence::digest::Digest;
+use crate::evidence::time::Timestamp;
+use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Standing};
+
+/// What is added to one run at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) evidence_id: String,
+    /// The last record that the writer knew; `None` for a run that is opened.
+    pub(crate) expected: Option<Pos>,
+    pub(crate) opened: Option<Opened>,
+    pub(crate) records: Vec<JournalRecord>,
+    pub(crate) keys: Vec<(String, KeyUse)>,
+    /// Where the run stands with these records. Without, only chunks are written.
+    pub(crate) standing: Option<Standing>,
+    /// When somebody has to look whether the run is due.
+    pub(crate) look_at: Option<Timestamp>,
+    /// Of the sealed envelope's file; they count once `sealed` is written.
+    pub(crate) chunks: Vec<(u32, Vec<u8>)>,
+    pub(crate) sealed: Option<SealedFile>,
+}
+
+impl Batch {
+    /// About how many bytes it writes.
+    pub(crate) fn bytes(&self) -> usize {
+        let records =
+            self.records.iter().map(|r| r.element().map_or(256, |e| e.text.len().saturating_add(256)));
+        let chunks = self.chunks.iter().map(|(_, chunk)| chunk.len());
+        records.chain(chunks).fold(512, usize::saturating_add)
+    }
+}
+
+/// What is written once for a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    pub(crate) overview: Overview,
+    /// The project's counter after it.
+    pub(crate) counter: Counter,
+    /// The idempotency key that it was opened with.
+    pub(crate) key: Option<String>,
+}
+
+/// How many runs a project has had.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Counter {
+    /// The counter's own name, a UUID.
+    pub(crate) sequence: String,
+    /// The number that the next run gets.
+    pub(crate) next: u64,
+}
+
+/// A stored sealed envelope.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SealedFile {
+    pub(crate) envelope_digest: Digest,
+    pub(crate) chunks: u32,
+    pub(crate) bytes: usize,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// Durable.
+    Done,
+    /// Somebody else was first.
+    Lost,
+    /// Nothing was written: why.
+    Unavailable(String),
+    /// Too little disk is left, so nothing was written.
+    DiskFull { free_bytes: u64, min_free_bytes: u64 },
+    /// Nothing is taken any more: why.
+    Poisoned(String),
+}
+
+/// Why a store does not answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum StoreError {
+    /// What is stored is not what this program stores.
+    Corrupt { what: &'static str, evidence_id: String },
+    /// The engine failed.
+    Engine(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Corrupt { what, evidence_id } => {
+                write!(
+                    f,
+                    "the stored {what} of {evidence_id} cannot be read; restore the data directory from a backup"
+                )
+            }
+            StoreError::Engine(why) => write!(f, "the store does not answer: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// A stretch of the list of runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) runs: Vec<(Overview, Standing)>,
+    /// Where the next page begins; `None` at the end.
+    pub(crate) next: Option<String>,
+}
+
+type Read<T> = Result<T, StoreError>;
+
+/// A store of journals. Calls block.
+pub(crate) trait Store: Send + Sync {
+    fn commit(&self, batches: &[Batch]) -> Vec<Outcome>;
+    /// Whether it takes anything.
+    fn health(&self) -> Result<(), String>;
+
+    fn run(&self, evidence_id: &str) -> Read<Option<(Overview, Standing)>>;
+    /// Committed records from that place on, at most so many.
+    fn records(&self, evidence_id: &str, from: Pos, limit: usize) -> Read<Vec<JournalRecord>>;
+    fn keys(&self, evidence_id: &str) -> Read<Vec<(String, KeyUse)>>;
+    /// The runs of that name: project and evidence_id.
+    fn named(&self, run_id: &str) -> Read<Vec<(String, String)>>;
+    fn counter(&self, project: &str) -> Read<Option<Counter>>;
+    /// The run that was opened with that key.
+    fn opened_with(&self, project: &str, key: &str) -> Read<Option<String>>;
+    /// The newest runs that `wanted` takes, after the one that a page before ended with. Of at most `candidates` looked at.
+    fn newest(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        candidates: usize,
+        wanted: &dyn Fn(&Overview, &Standing) -> bool,
+    ) -> Read<Page>;
+
+    /// Runs that somebody has to look at by then, the earliest first.
+    fn due(&self, until: Timestamp, limit: usize) -> Read<Vec<(Timestamp, String)>>;
+    /// Puts off when somebody has to look at a run, or for good. Need not be durable: what is lost is looked at again.
+    fn put_off(&self, due: &(Timestamp, String), to: Option<Timestamp>) -> Read<()>;
+    /// Runs that are closed and not sealed.
+    fn closing(&self) -> Read<Vec<String>>;
+    fn sealed_file(&self, evidence_id: &str) -> Read<Option<Vec<u8>>>;
+
+    /// Keeps a public key, as a keyring of its own.
+    fn register_key(&self, keyid: &str, jwks: &str) -> Read<()>;
+    fn registered_keys(&self) -> Read<Vec<String>>;
+}
