@@ -1,0 +1,102 @@
+//! Group commit: what has gathered from all lanes becomes durable in one write.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::directory::free_bytes;
+use crate::store::{Batch, Outcome, Store};
+
+/// How much is written at once.
+const MAX_GROUP_BYTES: usize = 8 << 20;
+/// How many requests may wait for the writer.
+const MAX_WAITING: usize = 16_384;
+
+struct Job {
+    batches: Vec<Batch>,
+    done: oneshot::Sender<Vec<Outcome>>,
+}
+
+/// Keeps some disk free, so that it is we who say no and not a write in the middle.
+pub(crate) struct DiskGuard {
+    pub(crate) path: PathBuf,
+    pub(crate) min_free_bytes: u64,
+}
+
+impl DiskGuard {
+    fn check(&self) -> Option<Outcome> {
+        // Where the file system does not say, a write will.
+        let free_bytes = free_bytes(&self.path).ok()?;
+        let min_free_bytes = self.min_free_bytes;
+        (free_bytes < min_free_bytes).then_some(Outcome::DiskFull { free_bytes, min_free_bytes })
+    }
+}
+
+/// The one writer, on a thread of its own. It ends once this is dropped and all that waited is written.
+pub(crate) struct Committer {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    pub(crate) fn start(store: Arc<dyn Store>, guard: Option<DiskGuard>) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let thread = thread::Builder::new().name("committer".into());
+        let thread = thread.spawn(move || write_all(&*store, guard.as_ref(), receiver))?;
+        Ok(Self { jobs: Some(sender), thread: Some(thread) })
+    }
+
+    /// Durable once it returns `Done`; an outcome for each batch.
+    pub(crate) async fn commit(&self, batches: Vec<Batch>) -> Vec<Outcome> {
+        let gone = || vec![Outcome::Unavailable("the service is stopping".into()); batches.len()];
+        let gone = gone();
+        let Some(jobs) = &self.jobs else { return gone };
+        let (done, outcomes) = oneshot::channel();
+        match jobs.send(Job { batches, done }).await {
+            Ok(()) => outcomes.await.unwrap_or(gone),
+            Err(_) => gone,
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A writer that panicked has nothing more to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(store: &dyn Store, guard: Option<&DiskGuard>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut bytes = size(&first);
+        let mut group = vec![first];
+        while bytes < MAX_GROUP_BYTES
+            && let Ok(job) = jobs.try_recv()
+        {
+            bytes = bytes.saturating_add(size(&job));
+            group.push(job);
+        }
+        let (batches, answers): (Vec<Vec<Batch>>, Vec<_>) =
+            group.into_iter().map(|job| (job.batches, job.done)).unzip();
+        let counts: Vec<usize> = batches.iter().map(Vec::len).collect();
+        let batches: Vec<Batch> = batches.into_iter().flatten().collect();
+        let mut outcomes = match guard.and_then(DiskGuard::check) {
+            Some(full) => vec![full; batches.len()],
+            None => store.commit(&batches),
+        }
+        .into_iter();
+        for (done, count) in answers.into_iter().zip(counts) {
+            // Who asked may have gone; it is written all the same.
+            let _ = done.send(outcomes.by_ref().take(count).collect());
+        }
+    }
+}
+
+fn size(job: &Job) -> usize {
+    job.batches.iter().map(Batch::bytes).fold(0, usize::saturating_add)
+}

@@ -1,0 +1,45 @@
+//! How the record is written: lanes decide, one committer makes durable, then it is answered.
+//!
+//! A run has one lane. What arrives for it while a batch is being written is the next batch; nothing gets a place before the
+//! batch ahead is decided. The committer takes what has gathered from all lanes and writes it in one go.
+
+mod committer;
+mod lane;
+mod opens;
+mod rejection;
+
+pub(crate) use committer::{Committer, DiskGuard};
+pub(crate) use lane::{Ask, Done, Lanes};
+pub(crate) use opens::{OpenRun, Opens};
+pub(crate) use rejection::Rejection;
+
+use crate::evidence::envelope::limits::Limits;
+use crate::evidence::time::Timestamp;
+use crate::journal::Periods;
+
+/// Time, randomness and limits, given by who starts all this.
+pub(crate) struct Surroundings {
+    pub(crate) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Fills with fresh random bytes.
+    pub(crate) random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub(crate) limits: Limits,
+    pub(crate) periods: Periods,
+    /// When the service started.
+    pub(crate) started_at: Timestamp,
+}
+
+impl Surroundings {
+    pub(crate) fn salt(&self) -> [u8; 16] {
+        let mut salt = [0; 16];
+        (self.random)(&mut salt);
+        salt
+    }
+
+    /// A UUID of version 7 (RFC 9562) for that moment.
+    pub(crate) fn uuid_v7(&self, at: Timestamp) -> String {
+        let mut random = [0; 10];
+        (self.random)(&mut random);
+        let ms = u64::try_from(at.unix_ms()).unwrap_or_default();
+        uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid().to_string()
+    }
+}

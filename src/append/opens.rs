@@ -1,0 +1,263 @@
+//! Openings: one lane for all projects, so that no two runs get one name or one number.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::Surroundings;
+use super::committer::Committer;
+use super::lane::Lanes;
+use super::rejection::Rejection;
+use crate::journal::{Around, Due, Opening, Overview, Refusal, Run, Standing};
+use crate::store::{Batch, Counter, Opened, Store};
+
+/// How many openings may wait.
+const MAX_WAITING: usize = 4_096;
+/// How many are decided before they are written.
+const MAX_BATCH: usize = 512;
+
+/// A run to be opened.
+pub(crate) struct OpenRun {
+    pub(crate) opening: Opening,
+    /// What is withheld in it, as pointers.
+    pub(crate) private: Vec<String>,
+    /// The idempotency key.
+    pub(crate) key: Option<String>,
+}
+
+/// A run that is open, and whether this request opened it.
+pub(crate) type OpenedRun = (Overview, Standing, bool);
+
+type Reply = oneshot::Sender<Result<OpenedRun, Rejection>>;
+
+/// The lane of openings.
+pub(crate) struct Opens {
+    queue: Mutex<Queue>,
+    store: Arc<dyn Store>,
+    committer: Arc<Committer>,
+    lanes: Arc<Lanes>,
+    surroundings: Arc<Surroundings>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<(OpenRun, Reply)>,
+    driven: bool,
+    /// As the store has them; forgotten when a commit fails.
+    counters: HashMap<String, Counter>,
+}
+
+/// What is decided, and not yet durable.
+#[derive(Default)]
+struct Round {
+    batches: Vec<Batch>,
+    runs: Vec<Run>,
+    /// project and run_id, or project and key, to the place in `runs`.
+    named: HashMap<(String, String), usize>,
+    keyed: HashMap<(String, String), usize>,
+}
+
+/// What a job is answered with.
+enum Answer {
+    /// Once the batch at this place is durable.
+    Place {
+        place: usize,
+        created: bool,
+    },
+    Known(Result<OpenedRun, Rejection>),
+}
+
+impl Opens {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        committer: Arc<Committer>,
+        lanes: Arc<Lanes>,
+        surroundings: Arc<Surroundings>,
+    ) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), store, committer, lanes, surroundings })
+    }
+
+    /// Opens a run, or finds the one that the same request opened before. Durable once it returns.
+    pub(crate) async fn open(self: &Arc<Self>, run: OpenRun) -> Result<OpenedRun, Rejection> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut queue = self.lock();
+            if queue.jobs.len() >= MAX_WAITING {
+                return Err(Rejection::Busy);
+            }
+            queue.jobs.push_back((run, reply));
+            if !queue.driven {
+                queue.driven = true;
+                tokio::spawn(Drive(self.clone()).all());
+            }
+        }
+        answer.await.unwrap_or_else(|_| Err(Rejection::Unavailable("the request was dropped".into())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The work on the lane, until nothing waits in it.
+struct Drive(Arc<Opens>);
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        if queue.driven {
+            *queue = Queue::default();
+        }
+    }
+}
+
+impl Drive {
+    async fn all(self) {
+        let opens = &self.0;
+        let mut counters = std::mem::take(&mut opens.lock().counters);
+        loop {
+            let jobs: Vec<(OpenRun, Reply)> = {
+                let mut queue = opens.lock();
+                if queue.jobs.is_empty() {
+                    queue.counters = counters;
+                    queue.driven = false;
+                    return;
+                }
+                let some = queue.jobs.len().min(MAX_BATCH);
+                queue.jobs.drain(..some).collect()
+            };
+            let mut round = Round::default();
+            let mut answers = Vec::with_capacity(jobs.len());
+            for (job, reply) in jobs {
+                let answer = self.decide(job, &mut round, &mut counters);
+                answers.push((answer.unwrap_or_else(|rejection| Answer::Known(Err(rejection))), reply));
+            }
+            let Round { batches, runs, .. } = round;
+            let outcomes = match batches.is_empty() {
+                true => Vec::new(),
+                false => opens.committer.commit(batches).await,
+            };
+            let rejections: Vec<Option<Rejection>> = outcomes.into_iter().map(Rejection::of).collect();
+            if rejections.iter().any(Option::is_some) {
+                counters.clear();
+            }
+            // Before anybody can ask for them.
+            for (run, _) in runs.iter().zip(&rejections).filter(|(_, rejection)| rejection.is_none()) {
+                opens.lanes.admit(run.clone());
+            }
+            for (answer, reply) in answers {
+                let answer = match answer {
+                    Answer::Known(answer) => answer,
+                    Answer::Place { place, created } => match (runs.get(place), rejections.get(place)) {
+                        (Some(run), Some(None)) => Ok((run.overview().clone(), run.standing(), created)),
+                        (_, Some(Some(rejection))) => Err(rejection.clone()),
+                        _ => Err(Rejection::Unavailable("no outcome".into())),
+                    },
+                };
+                // Who asked may have gone.
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    fn decide(
+        &self,
+        job: OpenRun,
+        round: &mut Round,
+        counters: &mut HashMap<String, Counter>,
+    ) -> Result<Answer, Rejection> {
+        let OpenRun { opening, private, key } = job;
+        let project = opening.project().to_owned();
+        if let Some(key) = &key
+            && let Some(answer) = self.keyed(round, &opening, &project, key)?
+        {
+            return Ok(answer);
+        }
+        if let Some(run_id) = opening.run_id()
+            && let Some(answer) = self.named(round, &opening, &project, run_id)?
+        {
+            return Ok(answer);
+        }
+        let counter = match counters.get(&project) {
+            Some(counter) => counter.clone(),
+            None => self.0.store.counter(&project)?.unwrap_or_else(|| self.new_counter()),
+        };
+        let surroundings = &self.0.surroundings;
+        let now = (surroundings.now)();
+        let evidence_id = surroundings.uuid_v7(now);
+        let mut salt = || surroundings.salt();
+        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits };
+        let (run, record) = opening.open(&evidence_id, (&counter.sequence, counter.next), private, around)?;
+        let next = Counter { next: counter.next.saturating_add(1), ..counter };
+        counters.insert(project.clone(), next.clone());
+        let place = round.runs.len();
+        round.named.insert((project.clone(), run.overview().run_id.clone()), place);
+        if let Some(key) = &key {
+            round.keyed.insert((project, key.clone()), place);
+        }
+        let (overview, standing) = (run.overview().clone(), run.standing());
+        let due = Due::of(&overview, &standing, surroundings.started_at, &surroundings.periods);
+        round.batches.push(Batch {
+            evidence_id,
+            opened: Some(Opened { overview, counter: next, key }),
+            records: vec![record],
+            standing: Some(standing),
+            look_at: due.map(|due| due.at),
+            ..Batch::default()
+        });
+        round.runs.push(run);
+        Ok(Answer::Place { place, created: true })
+    }
+
+    fn keyed(
+        &self,
+        round: &Round,
+        opening: &Opening,
+        project: &str,
+        key: &str,
+    ) -> Result<Option<Answer>, Rejection> {
+        let same = |overview: &Overview| match overview.request == opening.request() {
+            true => Ok(()),
+            false => Err(Rejection::from(Refusal::KeyReused)),
+        };
+        if let Some(place) = round.keyed.get(&(project.to_owned(), key.to_owned())) {
+            round.runs.get(*place).map_or(Ok(()), |run| same(run.overview()))?;
+            return Ok(Some(Answer::Place { place: *place, created: false }));
+        }
+        let Some(evidence_id) = self.0.store.opened_with(project, key)? else { return Ok(None) };
+        let Some((overview, standing)) = self.0.store.run(&evidence_id)? else { return Ok(None) };
+        same(&overview)?;
+        Ok(Some(Answer::Known(Ok((overview, standing, false)))))
+    }
+
+    fn named(
+        &self,
+        round: &Round,
+        opening: &Opening,
+        project: &str,
+        run_id: &str,
+    ) -> Result<Option<Answer>, Rejection> {
+        let same = |overview: &Overview| match overview.request == opening.request() {
+            true => Ok(()),
+            false => Err(Rejection::RunExists {
+                run_id: run_id.to_owned(),
+                evidence_id: overview.evidence_id.clone(),
+            }),
+        };
+        if let Some(place) = round.named.get(&(project.to_owned(), run_id.to_owned())) {
+            round.runs.get(*place).map_or(Ok(()), |run| same(run.overview()))?;
+            return Ok(Some(Answer::Place { place: *place, created: false }));
+        }
+        let named = self.0.store.named(run_id)?;
+        let Some((_, evidence_id)) = named.into_iter().find(|(of, _)| of == project) else { return Ok(None) };
+        let Some((overview, standing)) = self.0.store.run(&evidence_id)? else { return Ok(None) };
+        same(&overview)?;
+        Ok(Some(Answer::Known(Ok((overview, standing, false)))))
+    }
+
+    fn new_counter(&self) -> Counter {
+        let sequence = self.0.surroundings.uuid_v7((self.0.surroundings.now)());
+        Counter { sequence, next: 0 }
+    }
+}

@@ -1,0 +1,87 @@
+//! `/v1/envelopes` and `/v1/verify`: what auditors ask for.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::answer::{Answer, json, text};
+use super::body;
+use super::problem::Problem;
+use super::query::Query;
+use crate::evidence::digest::Digest;
+use crate::evidence::envelope::limits::MAX_FILE_BYTES;
+use crate::evidence::verify::{Expected, Held};
+use crate::service::Service;
+
+pub(super) async fn fetch(
+    State(service): State<Arc<Service>>,
+    Path(evidence_id): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    let evidence_id = service.find(&evidence_id, None).await?;
+    let stored = service.envelope(&evidence_id).await?;
+    let tag = format!("\"{}\"", Digest::of(&stored.file));
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known =
+        known.is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag || known.trim() == "*"));
+    let mut response = match known {
+        true => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        }
+        false => text(StatusCode::OK, stored.file, "application/json"),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
+    if let (Ok(tag), Ok(digest)) =
+        (HeaderValue::from_str(&tag), HeaderValue::from_str(&stored.envelope_digest.to_string()))
+    {
+        headers.insert(header::ETAG, tag);
+        headers.insert("sealstone-envelope-digest", digest);
+    }
+    Ok(response)
+}
+
+pub(super) async fn verification(
+    State(service): State<Arc<Service>>,
+    Path(evidence_id): Path<String>,
+) -> Answer {
+    let evidence_id = service.find(&evidence_id, None).await?;
+    Ok(json(StatusCode::OK, &service.verification(&evidence_id).await?))
+}
+
+pub(super) async fn verify(
+    State(service): State<Arc<Service>>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+    sent: Body,
+) -> Answer {
+    let query = Query::read(raw, &["trust", "head", "expect"])?;
+    let trusted = match query.one("trust")? {
+        None | Some("service") => true,
+        Some("none") => false,
+        Some(_) => return Err(Problem::parameter("trust", "none expected, or nothing")),
+    };
+    let mut held = Held { keyring: trusted.then(|| service.keyring().clone()), ..Held::default() };
+    for head in query.all("head") {
+        let parsed =
+            head.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash.parse().ok()?)));
+        held.heads
+            .push(parsed.ok_or_else(|| Problem::parameter("head", "SEQ:HASH expected, like 12:sha256:…"))?);
+    }
+    for expected in query.all("expect") {
+        let parsed = expected.split_once('=').and_then(|(member, value)| {
+            let member = Expected::ALL.into_iter().find(|expected| expected.as_str() == member)?;
+            Some((member, value.to_owned()))
+        });
+        let wrong = || Problem::parameter("expect", "member=value expected, like result=succeeded");
+        held.expected.push(parsed.ok_or_else(wrong)?);
+    }
+    body::check_media_type(&headers, &[body::JSON])?;
+    let file = body::read(&headers, sent, MAX_FILE_BYTES).await?;
+    Ok(json(StatusCode::OK, &service.judge(file.to_vec(), held).await?))
+}

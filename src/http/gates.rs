@@ -1,0 +1,97 @@
+//! `/v1/runs/{run}/gates`: questions to people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+
+use super::answer::{Answer, json};
+use super::body;
+use super::query::{Query, idempotency_key};
+use super::runs::plain;
+use crate::append::Done;
+use crate::evidence::canonical::Value;
+use crate::journal::{GateDecision, NewGate, Resolution};
+use crate::service::{GateView, Service};
+
+/// How long a look at a gate may wait, in seconds.
+const MAX_WAIT_S: u64 = 60;
+
+pub(super) async fn open(
+    State(service): State<Arc<Service>>,
+    Path(run): Path<String>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+    sent: Body,
+) -> Answer {
+    let query = Query::read(raw, &["project"])?;
+    let key = idempotency_key(&headers)?;
+    let (members, bytes) = body::object(&headers, sent).await?;
+    let gate = NewGate::parse(members, key)?;
+    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let (done, view) = service.open_gate(&evidence_id, gate, bytes).await?;
+    let status = if done.added { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json(status, &shown(view, Some(&done))))
+}
+
+pub(super) async fn look(
+    State(service): State<Arc<Service>>,
+    Path((run, gate_id)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    let query = Query::read(raw, &["project", "wait"])?;
+    let wait = |text: &str| text.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_S);
+    let wait = query.parsed("wait", "seconds from 0 to 60", wait)?.unwrap_or_default();
+    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let view = service.wait_for_gate(&evidence_id, &gate_id, Duration::from_secs(wait)).await?;
+    Ok(json(StatusCode::OK, &shown(view, None)))
+}
+
+pub(super) async fn resolve(
+    State(service): State<Arc<Service>>,
+    Path((run, gate_id)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+    sent: Body,
+) -> Answer {
+    let query = Query::read(raw, &["project"])?;
+    let key = idempotency_key(&headers)?;
+    let (members, bytes) = body::object(&headers, sent).await?;
+    body::check_known(&members, &["decision", "comment", "seen_head"])?;
+    let decision = match members.text("decision") {
+        Some("approved") => GateDecision::Approved,
+        Some("rejected") => GateDecision::Rejected,
+        _ => return Err(body::invalid("decision", "approved or rejected expected")),
+    };
+    let seen_head = match members.get("seen_head").map(Value::as_text) {
+        None => None,
+        Some(text) => Some(
+            text.and_then(|text| text.parse().ok())
+                .ok_or_else(|| body::invalid("seen_head", "an entry_hash expected"))?,
+        ),
+    };
+    let comment = body::text(&members, "comment")?;
+    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let resolution = Resolution { gate_id, decision, comment, seen_head, key };
+    let (done, view) = service.resolve_gate(&evidence_id, resolution, bytes).await?;
+    Ok(json(StatusCode::OK, &shown(view, Some(&done))))
+}
+
+fn shown(view: GateView, done: Option<&Done>) -> serde_json::Value {
+    let mut shown = plain(&view.members.into());
+    for name in ["type", "recorded_at"] {
+        if let Some(members) = shown.as_object_mut() {
+            members.remove(name);
+        }
+    }
+    shown["state"] = if view.resolved { "resolved" } else { "open" }.into();
+    if let Some(Done { answer, .. }) = done {
+        shown["head"] = serde_json::json!(answer.head);
+        if let Some(receipt) = answer.receipts.first() {
+            shown["pos"] = receipt.pos.into();
+        }
+    }
+    shown
+}

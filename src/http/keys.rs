@@ -1,0 +1,18 @@
+//! `/v1/keys`: the public keys that have sealed here.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::answer::{Answer, text};
+use crate::service::Service;
+
+pub(super) async fn jwks(State(service): State<Arc<Service>>) -> Answer {
+    Ok(text(StatusCode::OK, service.keyring().to_jwks(), "application/jwk-set+json"))
+}
+
+pub(super) async fn pem(State(service): State<Arc<Service>>) -> Answer {
+    let pem: String = service.keyring().iter().map(|(_, trusted)| trusted.key.to_spki_pem()).collect();
+    Ok(text(StatusCode::OK, pem, "application/x-pem-file"))
+}

@@ -1,0 +1,47 @@
+//! HTTP: every path on one screen.
+
+mod answer;
+mod body;
+mod closing;
+mod entries;
+mod envelopes;
+mod gates;
+mod guard;
+mod health;
+mod keys;
+mod problem;
+mod query;
+mod runs;
+mod serve;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+
+pub(crate) use self::serve::serve;
+use crate::service::Service;
+
+/// The routes of API.md section 2.
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/v1/runs", get(runs::list).post(runs::open))
+        .route("/v1/runs/{run}", get(runs::snapshot))
+        .route("/v1/runs/{run}/entries", post(entries::append))
+        .route("/v1/runs/{run}/gates", post(gates::open))
+        .route("/v1/runs/{run}/gates/{gate_id}", get(gates::look).post(gates::resolve))
+        .route("/v1/runs/{run}/finalize", post(closing::finalize))
+        .route("/v1/runs/{run}/abort", post(closing::abort))
+        .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
+        .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
+        .route("/v1/verify", post(envelopes::verify))
+        .route("/v1/keys", get(keys::jwks))
+        .route("/v1/keys.pem", get(keys::pem))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        .layer(from_fn(guard::only_this_machine))
+        .with_state(service)
+}

@@ -1,0 +1,93 @@
+//! Problem details (RFC 9457) with stable codes.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::response::IntoResponse;
+
+use crate::evidence::canonical::JsonError;
+use crate::journal::Refusal;
+use crate::service::ServiceError;
+
+/// Why a request was not answered with what it asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Problem {
+    status: u16,
+    code: String,
+    detail: String,
+    pointer: Option<String>,
+    /// The line of an NDJSON body, from 1.
+    line: Option<usize>,
+}
+
+impl Problem {
+    pub(super) fn new(status: u16, code: &str, detail: impl ToString) -> Self {
+        let (code, detail) = (code.to_owned(), detail.to_string());
+        Self { status, code, detail, pointer: None, line: None }
+    }
+
+    /// A part of the query, or a header, that cannot be read.
+    pub(super) fn parameter(name: &str, detail: impl std::fmt::Display) -> Self {
+        Self::new(400, "parameter_invalid", format!("{name}: {detail}"))
+    }
+
+    pub(super) fn json(error: &JsonError) -> Self {
+        Self::new(400, error.code.as_str(), error)
+    }
+
+    pub(super) fn set_pointer(&mut self, pointer: String) {
+        self.pointer = Some(pointer);
+    }
+
+    pub(super) fn at_line(self, line: usize) -> Self {
+        Self { line: Some(line), ..self }
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let (code, status) = error.code();
+        Self { pointer: error.pointer(), ..Self::new(status, code, error) }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        ServiceError::Rejected(refusal.into()).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut members = serde_json::json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Problem"),
+            "status": status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Some(pointer) = self.pointer {
+            members["pointer"] = pointer.into();
+        }
+        if let Some(line) = self.line {
+            members["line"] = line.into();
+        }
+        let mut response = Response::new(Body::from(members.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if matches!(status.as_u16(), 503 | 507) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+pub(super) async fn no_route(uri: Uri) -> Problem {
+    Problem::new(404, "route_not_found", format!("there is nothing at {}", uri.path()))
+}
+
+pub(super) async fn no_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(405, "method_not_allowed", format!("{method} is nothing that {} does", uri.path()))
+}

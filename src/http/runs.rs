@@ -1,0 +1,118 @@
+//! `/v1/runs`: open, list, look.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::answer::{Answer, json, summary, text};
+use super::body;
+use super::problem::Problem;
+use super::query::{Query, idempotency_key};
+use crate::evidence::canonical::{Object, Value};
+use crate::journal::{Opening, State as RunState};
+use crate::service::{RunFilter, Service};
+
+pub(super) async fn open(State(service): State<Arc<Service>>, headers: HeaderMap, sent: Body) -> Answer {
+    let key = idempotency_key(&headers)?;
+    body::check_media_type(&headers, &[body::JSON])?;
+    let bytes = body::read(&headers, sent, body::MAX_JSON_BYTES).await?;
+    let opening = Opening::parse(&body::parse(&bytes)?)?;
+    let (overview, standing, created) = service.open(opening, key).await?;
+    let own = format!("/v1/runs/{}", overview.evidence_id);
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let opened = serde_json::json!({
+        "run_id": overview.run_id,
+        "evidence_id": overview.evidence_id,
+        "project": overview.project,
+        "head": standing.head,
+        "links": { "self": own, "events": format!("{own}/events"), "page": format!("/?run={}", overview.evidence_id) },
+    });
+    let mut response = json(status, &opened);
+    if let Ok(location) = HeaderValue::from_str(&own) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+const LIST: &[&str] = &[
+    "project",
+    "state",
+    "result",
+    "commit_sha",
+    "label",
+    "opened_after",
+    "opened_before",
+    "limit",
+    "cursor",
+];
+
+pub(super) async fn list(State(service): State<Arc<Service>>, RawQuery(raw): RawQuery) -> Answer {
+    let query = Query::read(raw.clone(), LIST)?;
+    let own = |name| query.one(name).map(|value| value.map(str::to_owned));
+    let time = |name| query.parsed(name, "a time like 2026-11-21T08:00:00.000Z", |text| text.parse().ok());
+    let state = |text: &str| {
+        [RunState::Open, RunState::Closing, RunState::Sealed].into_iter().find(|state| state.as_str() == text)
+    };
+    let mut labels = Vec::new();
+    for label in query.all("label") {
+        let (name, value) =
+            label.split_once(':').ok_or_else(|| Problem::parameter("label", "name:value expected"))?;
+        labels.push((name.to_owned(), value.to_owned()));
+    }
+    let filter = RunFilter {
+        project: own("project")?,
+        state: query.parsed("state", "open, closing or sealed", state)?,
+        result: own("result")?,
+        commit_sha: own("commit_sha")?,
+        labels,
+        opened_after: time("opened_after")?,
+        opened_before: time("opened_before")?,
+    };
+    let limit = |text: &str| text.parse().ok().filter(|n| (1..=1_000).contains(n));
+    let limit: usize = query.parsed("limit", "a number from 1 to 1000", limit)?.unwrap_or(100);
+    let cursor = |text: &str| crate::store::layout::is_evidence_id(text).then(|| text.to_owned());
+    let after = query.parsed("cursor", "a cursor from `next`", cursor)?;
+    let page = service.list(filter, after, limit).await?;
+    let runs: Vec<_> = page.runs.iter().map(|(overview, standing)| summary(overview, standing)).collect();
+    let mut response = json(StatusCode::OK, &serde_json::json!({ "runs": runs, "next": page.next }));
+    if let Some(next) = page.next {
+        let raw = raw.unwrap_or_default();
+        let kept = raw.split('&').filter(|part| !part.is_empty() && !part.starts_with("cursor="));
+        let query = kept.map(str::to_owned).chain([format!("cursor={next}")]).collect::<Vec<_>>().join("&");
+        if let Ok(link) = HeaderValue::from_str(&format!("</v1/runs?{query}>; rel=\"next\"")) {
+            response.headers_mut().insert(header::LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+pub(super) async fn snapshot(
+    State(service): State<Arc<Service>>,
+    Path(run): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    let query = Query::read(raw, &["project", "envelope"])?;
+    let with_envelope = query.parsed("envelope", "true or false", |text| text.parse().ok())?.unwrap_or(true);
+    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
+    let mut shown = summary(&snapshot.overview, &snapshot.standing);
+    let objects = |objects: Vec<Object<'static>>| Value::from(objects);
+    shown["pending_steps"] = plain(&objects(snapshot.pending_steps));
+    shown["open_gates"] = plain(&objects(snapshot.open_gates));
+    let mut body = shown.to_string();
+    if let Some(envelope) = snapshot.envelope {
+        // The envelope goes in as the text that it is.
+        body.pop();
+        body.push_str(",\"envelope\":");
+        body.push_str(&envelope);
+        body.push('}');
+    }
+    Ok(text(StatusCode::OK, body, "application/json"))
+}
+
+/// The same value for serde_json.
+pub(super) fn plain(value: &Value<'_>) -> serde_json::Value {
+    serde_json::to_value(value).expect("every Value has text for names")
+}

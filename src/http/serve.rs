@@ -1,0 +1,51 @@
+//! Connections: accepted, served, ended in good order.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+/// How long the head of a request may take, and a connection be idle.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests under way may take once the service is to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until `end` is there; then requests under way are answered, and no more taken.
+pub(crate) async fn serve(listener: TcpListener, router: Router, end: impl Future<Output = ()>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let connections = GracefulShutdown::new();
+    tokio::pin!(end);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut end => break,
+        };
+        match stream {
+            Ok((stream, _)) => {
+                // Answers are small and awaited: none waits for the next one to fill a segment.
+                let _ = stream.set_nodelay(true);
+                let service = TowerToHyperService::new(router.clone());
+                let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+                // A connection that breaks concerns nobody else.
+                tokio::spawn(async move { drop(connection.await) });
+            }
+            Err(error) => rest(&error).await,
+        }
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
+}
+
+/// Out of file descriptors, nothing gets better by trying at once; a connection that was given up does not matter.
+async fn rest(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,128 @@
+//! Why the service does not do what was asked. The error owns its code and its status.
+
+use std::fmt;
+
+use crate::append::Rejection;
+use crate::journal::{Refusal, State};
+use crate::store::StoreError;
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ServiceError {
+    /// The run is not sealed yet.
+    NotSealed { state: State },
+    /// It was not recorded.
+    Rejected(Rejection),
+    /// A run_id is in several projects.
+    RunAmbiguous { projects: Vec<String> },
+    /// The run is closed, and could not be sealed yet.
+    SealPending { why: String },
+}
+
+impl ServiceError {
+    pub(super) fn unavailable(why: impl fmt::Display) -> Self {
+        ServiceError::Rejected(Rejection::Unavailable(why.to_string()))
+    }
+
+    pub(super) fn not_found() -> Self {
+        ServiceError::Rejected(Rejection::NotFound)
+    }
+
+    /// The stable code, and the HTTP status that goes with it.
+    pub(crate) fn code(&self) -> (&'static str, u16) {
+        match self {
+            ServiceError::NotSealed { .. } => ("envelope_not_found", 404),
+            ServiceError::RunAmbiguous { .. } => ("run_ambiguous", 409),
+            ServiceError::SealPending { .. } => ("seal_pending", 503),
+            ServiceError::Rejected(Rejection::Busy) => ("busy", 503),
+            ServiceError::Rejected(Rejection::DiskFull { .. }) => ("disk_full", 507),
+            ServiceError::Rejected(Rejection::NotFound) => ("run_not_found", 404),
+            ServiceError::Rejected(Rejection::RunExists { .. }) => ("run_exists", 409),
+            ServiceError::Rejected(Rejection::Unavailable(_)) => ("store_unavailable", 503),
+            ServiceError::Rejected(Rejection::Refused { refusal, .. }) => (refusal.code(), status(refusal)),
+        }
+    }
+
+    /// A pointer into what was sent.
+    pub(crate) fn pointer(&self) -> Option<String> {
+        match self {
+            ServiceError::Rejected(Rejection::Refused { refusal, .. }) => refusal.pointer(),
+            _ => None,
+        }
+    }
+
+    /// The index of the entry that it is about.
+    pub(crate) fn entry(&self) -> Option<usize> {
+        match self {
+            ServiceError::Rejected(Rejection::Refused { entry, .. }) => *entry,
+            _ => None,
+        }
+    }
+}
+
+fn status(refusal: &Refusal) -> u16 {
+    match refusal {
+        Refusal::Conflict(conflict) if conflict.code() == "artifact_unknown" => 422,
+        Refusal::Conflict(_)
+        | Refusal::Exists { .. }
+        | Refusal::GateResolved { .. }
+        | Refusal::RunClosed { .. } => 409,
+        Refusal::EventNameReserved { .. }
+        | Refusal::Fault(_)
+        | Refusal::HeadUnknown
+        | Refusal::KeyReused
+        | Refusal::MemberReserved { .. }
+        | Refusal::RunFull { .. }
+        | Refusal::TypeUnknown => 422,
+        Refusal::GateUnknown { .. } => 404,
+        Refusal::HeadMismatch { .. } => 412,
+        Refusal::TooLarge { .. } => 413,
+    }
+}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceError::NotSealed { state } => write!(
+                f,
+                "the run is {}; its envelope is there once it is finalized and sealed",
+                state.as_str()
+            ),
+            ServiceError::RunAmbiguous { projects } => {
+                write!(f, "several projects have a run of that name ({}); add ?project=", projects.join(", "))
+            }
+            ServiceError::SealPending { why } => write!(
+                f,
+                "the run is closed and its record safe, but it cannot be sealed now: {why}; it is tried again, ask later"
+            ),
+            ServiceError::Rejected(rejection) => match rejection {
+                Rejection::Busy => f.write_str("too many requests wait; try again"),
+                Rejection::DiskFull { free_bytes, min_free_bytes } => write!(
+                    f,
+                    "{free_bytes} bytes are left on the disk, {min_free_bytes} are kept free (--min-free); make room and try again"
+                ),
+                Rejection::NotFound => f.write_str("there is no such run"),
+                Rejection::Refused { refusal, .. } => write!(f, "{refusal}"),
+                Rejection::RunExists { run_id, evidence_id } => write!(
+                    f,
+                    "the project has a run {run_id:?} already, opened with another body ({evidence_id}); choose another run_id"
+                ),
+                Rejection::Unavailable(why) => write!(f, "nothing was recorded: {why}; try again later"),
+            },
+        }
+    }
+}
+
+impl std::error::Error for ServiceError {}
+
+impl From<Rejection> for ServiceError {
+    fn from(rejection: Rejection) -> Self {
+        ServiceError::Rejected(rejection)
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        ServiceError::Rejected(error.into())
+    }
+}

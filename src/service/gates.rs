@@ -1,0 +1,84 @@
+//! Gates: opened, looked at, waited for, resolved.
+
+use std::time::Duration;
+
+use super::{Service, ServiceError};
+use crate::append::{Ask, Done};
+use crate::evidence::canonical::Object;
+use crate::journal::{GateState, NewGate, Refusal, Resolution, Run};
+
+/// A gate as it is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct GateView {
+    /// Its members; with `decision` once it is resolved.
+    pub(crate) members: Object<'static>,
+    pub(crate) resolved: bool,
+}
+
+impl Service {
+    /// Opens a gate. Durable once it returns.
+    pub(crate) async fn open_gate(
+        &self,
+        evidence_id: &str,
+        gate: NewGate,
+        bytes: usize,
+    ) -> Result<(Done, GateView), ServiceError> {
+        let done = self.lanes.ask(evidence_id, Ask::OpenGate(gate), bytes).await?;
+        let pos = done.answer.receipts.first().map(|receipt| receipt.pos).unwrap_or_default();
+        let view = self.lanes.view(evidence_id, move |run| view(run, run.gate_at(pos).as_deref()?)).await?;
+        let view = view.ok_or_else(|| ServiceError::unavailable("the gate is gone"))?;
+        Ok((done, view))
+    }
+
+    /// Resolves a gate. Durable once it returns.
+    pub(crate) async fn resolve_gate(
+        &self,
+        evidence_id: &str,
+        resolution: Resolution,
+        bytes: usize,
+    ) -> Result<(Done, GateView), ServiceError> {
+        let gate_id = resolution.gate_id.clone();
+        let done = self.lanes.ask(evidence_id, Ask::Resolve(resolution), bytes).await?;
+        Ok((done, self.gate(evidence_id, &gate_id).await?))
+    }
+
+    /// A gate as it is.
+    pub(crate) async fn gate(&self, evidence_id: &str, gate_id: &str) -> Result<GateView, ServiceError> {
+        let wanted = gate_id.to_owned();
+        let found = self.lanes.view(evidence_id, move |run| view(run, &wanted)).await?;
+        found.ok_or_else(|| {
+            let refusal = Refusal::GateUnknown { gate_id: gate_id.to_owned() };
+            ServiceError::Rejected(refusal.into())
+        })
+    }
+
+    /// A gate once it is resolved, or as it is when the time is over.
+    pub(crate) async fn wait_for_gate(
+        &self,
+        evidence_id: &str,
+        gate_id: &str,
+        wait: Duration,
+    ) -> Result<GateView, ServiceError> {
+        let mut committed = self.lanes.watch(evidence_id);
+        let resolved = async {
+            loop {
+                committed.borrow_and_update();
+                let gate = self.gate(evidence_id, gate_id).await?;
+                if gate.resolved || committed.changed().await.is_err() {
+                    return Ok(gate);
+                }
+            }
+        };
+        match tokio::time::timeout(wait, resolved).await {
+            Ok(gate) => gate,
+            Err(_) => self.gate(evidence_id, gate_id).await,
+        }
+    }
+}
+
+fn view(run: &Run, gate_id: &str) -> Option<GateView> {
+    Some(match run.gate(gate_id)? {
+        GateState::Open(gate) => GateView { members: run.shown_gate(&gate.members), resolved: false },
+        GateState::Resolved(members) => GateView { members: members.clone(), resolved: true },
+    })
+}

@@ -1,0 +1,79 @@
+//! What the service does, a file for each thing that can be asked of it. HTTP is thin above it.
+
+mod closing;
+mod entries;
+mod envelopes;
+mod error;
+mod gates;
+mod keys;
+mod runs;
+mod sealer;
+mod sweeper;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(crate) use error::ServiceError;
+pub(crate) use gates::GateView;
+pub(crate) use runs::RunFilter;
+
+use self::sealer::Sealer;
+use crate::append::{Committer, DiskGuard, Lanes, Opens, Surroundings};
+use crate::evidence::envelope::DEFAULT_PRIVATE;
+use crate::evidence::key::SigningKey;
+use crate::evidence::keyring::{Keyring, Terms};
+use crate::store::{Store, StoreError};
+
+/// The service over one store.
+pub(crate) struct Service {
+    store: Arc<dyn Store>,
+    lanes: Arc<Lanes>,
+    opens: Arc<Opens>,
+    sealer: Arc<Sealer>,
+    surroundings: Arc<Surroundings>,
+    keyring: Keyring,
+    /// What is withheld in runs that are opened.
+    private: Vec<String>,
+}
+
+impl Service {
+    /// Starts on a store: registers the key, and seals what was closing when the service before it ended.
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        key: SigningKey,
+        surroundings: Surroundings,
+        disk: Option<(PathBuf, u64)>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let surroundings = Arc::new(surroundings);
+        let keyring = keys::register(&*store, key.public())?;
+        let guard = disk.map(|(path, min_free_bytes)| DiskGuard { path, min_free_bytes });
+        let committer = Committer::start(store.clone(), guard);
+        let committer = Arc::new(committer.map_err(|error| StoreError::Engine(error.to_string()))?);
+        let lanes = Lanes::new(store.clone(), committer.clone(), surroundings.clone());
+        let opens = Opens::new(store.clone(), committer.clone(), lanes.clone(), surroundings.clone());
+        let mut own = Keyring::new();
+        own.add(key.public(), Terms::default()).expect("one key cannot contradict itself");
+        let sealer = Sealer::new(store.clone(), lanes.clone(), committer, surroundings.clone(), key, own);
+        let private = DEFAULT_PRIVATE.map(str::to_owned).to_vec();
+        Ok(Arc::new(Self { store, lanes, opens, sealer, surroundings, keyring, private }))
+    }
+
+    /// Whether everything answers that a run needs from opening to seal; what does not, in words.
+    pub(crate) fn readiness(&self) -> Vec<String> {
+        let mut reasons: Vec<String> = self.store.health().err().into_iter().collect();
+        reasons.extend(self.sealer.failures());
+        reasons
+    }
+
+    /// Reads from the store without holding up other tasks.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || read(&*store)).await {
+            Ok(read) => Ok(read?),
+            Err(error) => Err(ServiceError::unavailable(error)),
+        }
+    }
+}

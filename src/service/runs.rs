@@ -1,0 +1,163 @@
+//! Runs: opened, found, listed, shown.
+
+use super::{Service, ServiceError};
+use crate::append::OpenRun;
+use crate::evidence::canonical::Object;
+use crate::evidence::seal::{Parts, envelope_of};
+use crate::evidence::time::Timestamp;
+use crate::journal::{JournalRecord, Opening, Overview, Run, Standing, State};
+use crate::store::layout::is_evidence_id;
+use crate::store::{Page, StoreError};
+
+/// How many runs are looked at for one page.
+const MAX_CANDIDATES: usize = 5_000;
+
+/// Which runs are wanted; what is `None` or empty does not matter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunFilter {
+    pub(crate) project: Option<String>,
+    pub(crate) state: Option<State>,
+    pub(crate) result: Option<String>,
+    pub(crate) commit_sha: Option<String>,
+    /// Names and values.
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) opened_after: Option<Timestamp>,
+    pub(crate) opened_before: Option<Timestamp>,
+}
+
+impl RunFilter {
+    fn takes(&self, overview: &Overview, standing: &Standing) -> bool {
+        let text =
+            |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_str).map(str::to_owned);
+        let commit_sha = || overview.subject.as_ref().and_then(|subject| text(subject.get("commit_sha")));
+        let is = |wanted: &Option<String>, found: Option<String>| wanted.is_none() || *wanted == found;
+        is(&self.project, Some(overview.project.clone()))
+            && self.state.is_none_or(|state| state == standing.state)
+            && is(&self.result, standing.result.clone())
+            && (self.commit_sha.is_none() || is(&self.commit_sha, commit_sha()))
+            && self
+                .labels
+                .iter()
+                .all(|(name, value)| text(overview.labels.get(name)).as_deref() == Some(value))
+            && self.opened_after.is_none_or(|after| overview.opened_at > after)
+            && self.opened_before.is_none_or(|before| overview.opened_at < before)
+    }
+}
+
+/// A run as it is: what is known, what waits, and the record so far.
+pub(crate) struct Snapshot {
+    pub(crate) overview: Overview,
+    pub(crate) standing: Standing,
+    /// JSON objects.
+    pub(crate) pending_steps: Vec<Object<'static>>,
+    /// JSON objects.
+    pub(crate) open_gates: Vec<Object<'static>>,
+    /// Canonical text.
+    pub(crate) envelope: Option<String>,
+}
+
+impl Service {
+    /// Opens a run; true if this request did.
+    pub(crate) async fn open(
+        &self,
+        opening: Opening,
+        key: Option<String>,
+    ) -> Result<(Overview, Standing, bool), ServiceError> {
+        let run = OpenRun { opening, private: self.private.clone(), key };
+        Ok(self.opens.open(run).await?)
+    }
+
+    /// The evidence_id of a run that is named by it, or by its run_id.
+    pub(crate) async fn find(&self, run: &str, project: Option<&str>) -> Result<String, ServiceError> {
+        if project.is_none() && is_evidence_id(run) && self.lanes.has(run) {
+            return Ok(run.to_owned());
+        }
+        let (run, project) = (run.to_owned(), project.map(str::to_owned));
+        let mut found = self
+            .read(move |store| {
+                let mut found = store.named(&run)?;
+                if is_evidence_id(&run)
+                    && let Some((overview, _)) = store.run(&run)?
+                    && !found.iter().any(|(_, evidence_id)| *evidence_id == run)
+                {
+                    found.push((overview.project, run));
+                }
+                found.retain(|(of, _)| project.as_ref().is_none_or(|project| project == of));
+                Ok(found)
+            })
+            .await?;
+        match (found.pop(), found.is_empty()) {
+            (Some((_, evidence_id)), true) => Ok(evidence_id),
+            (Some((last, _)), false) => {
+                let projects = found.into_iter().map(|(project, _)| project).chain([last]).collect();
+                Err(ServiceError::RunAmbiguous { projects })
+            }
+            (None, _) => Err(ServiceError::not_found()),
+        }
+    }
+
+    /// The newest runs that the filter takes, after the run that a page before ended with.
+    pub(crate) async fn list(
+        &self,
+        filter: RunFilter,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Page, ServiceError> {
+        let takes = move |overview: &Overview, standing: &Standing| filter.takes(overview, standing);
+        self.read(move |store| store.newest(after.as_deref(), limit, MAX_CANDIDATES, &takes)).await
+    }
+
+    /// A run as it is.
+    pub(crate) async fn snapshot(
+        &self,
+        evidence_id: &str,
+        with_envelope: bool,
+    ) -> Result<Snapshot, ServiceError> {
+        let look = |run: &Run| Snapshot {
+            overview: run.overview().clone(),
+            standing: run.standing(),
+            pending_steps: pending_steps(run),
+            open_gates: run.open_gates().into_iter().map(|gate| run.shown_gate(&gate.members)).collect(),
+            envelope: None,
+        };
+        let mut snapshot = self.lanes.view(evidence_id, look).await?;
+        if with_envelope {
+            let (evidence_id, pos) = (evidence_id.to_owned(), snapshot.standing.pos);
+            let envelope = self.read(move |store| {
+                let count = usize::try_from(pos.saturating_add(1)).unwrap_or(usize::MAX);
+                Ok(envelope_text(&store.records(&evidence_id, 0, count)?))
+            });
+            snapshot.envelope = Some(envelope.await?);
+        }
+        Ok(snapshot)
+    }
+
+    /// What is known of a run, as it was committed.
+    pub(crate) async fn standing(&self, evidence_id: &str) -> Result<(Overview, Standing), ServiceError> {
+        let evidence_id = evidence_id.to_owned();
+        let found = self.read(move |store| -> Result<_, StoreError> { store.run(&evidence_id) }).await?;
+        found.ok_or_else(ServiceError::not_found)
+    }
+}
+
+fn envelope_text(records: &[JournalRecord]) -> String {
+    let elements: Vec<_> = records.iter().filter_map(JournalRecord::element).collect();
+    let texts: Vec<_> = elements.iter().map(|element| (element.kind, element.text.as_str())).collect();
+    let links: Vec<_> = elements.iter().map(|element| element.link).collect();
+    envelope_of(&Parts { elements: &texts, links: &links, disclosures: &[] })
+}
+
+/// What identifies a step that began; nothing of it that may be private.
+fn pending_steps(run: &Run) -> Vec<Object<'static>> {
+    let shown = |step: &crate::journal::PendingStep| {
+        let mut out = Object::new();
+        for name in ["step_id", "kind", "attempt", "phase", "started_at"] {
+            if let Some(value) = step.members.get(name) {
+                out.insert(name, value.clone());
+            }
+        }
+        out.insert("at", step.at);
+        out
+    };
+    run.pending_steps().into_iter().map(shown).collect()
+}

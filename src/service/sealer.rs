@@ -1,0 +1,152 @@
+//! Sealing: reads a closed run's journal, seals it, verifies what it made, stores it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex as TaskMutex, Semaphore};
+
+use crate::append::{Ask, Committer, Lanes, Surroundings};
+use crate::evidence::digest::Digest;
+use crate::evidence::key::SigningKey;
+use crate::evidence::keyring::Keyring;
+use crate::evidence::seal::{Parts, Sealed, seal};
+use crate::evidence::time::Timestamp;
+use crate::evidence::verify::{Held, verify};
+use crate::journal::JournalRecord;
+use crate::store::{Batch, Outcome, SealedFile, Store};
+
+/// How large a chunk of a stored file is.
+const CHUNK_BYTES: usize = 256 << 10;
+/// How many chunks are written at once, so that they hold up nobody.
+const CHUNKS_AT_ONCE: usize = 4;
+/// How many runs are sealed at once.
+const AT_ONCE: usize = 1;
+
+/// Makes seals, one a run.
+pub(super) struct Sealer {
+    store: Arc<dyn Store>,
+    lanes: Arc<Lanes>,
+    committer: Arc<Committer>,
+    surroundings: Arc<Surroundings>,
+    key: SigningKey,
+    own: Keyring,
+    permits: Semaphore,
+    /// Runs that are being sealed.
+    busy: Mutex<HashMap<String, Arc<TaskMutex<()>>>>,
+    /// Runs that could not be, and why.
+    failed: Mutex<BTreeMap<String, String>>,
+}
+
+impl Sealer {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        lanes: Arc<Lanes>,
+        committer: Arc<Committer>,
+        surroundings: Arc<Surroundings>,
+        key: SigningKey,
+        own: Keyring,
+    ) -> Arc<Self> {
+        let permits = Semaphore::new(AT_ONCE);
+        let (busy, failed) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { store, lanes, committer, surroundings, key, own, permits, busy, failed })
+    }
+
+    /// Seals a closed run, or waits for who does. Goes on when the caller goes away.
+    pub(super) async fn seal(self: Arc<Self>, evidence_id: String) -> Result<Digest, String> {
+        let task = tokio::spawn(async move {
+            let busy = lock(&self.busy).entry(evidence_id.clone()).or_default().clone();
+            let sealed = {
+                let _one = busy.lock().await;
+                self.seal_once(&evidence_id).await
+            };
+            drop(busy);
+            lock(&self.busy).retain(|_, busy| Arc::strong_count(busy) > 1);
+            let mut failed = lock(&self.failed);
+            match &sealed {
+                Ok(_) => drop(failed.remove(&evidence_id)),
+                Err(why) => drop(failed.insert(evidence_id, why.clone())),
+            }
+            sealed
+        });
+        task.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Which runs could not be sealed, in words.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let failed = lock(&self.failed);
+        failed.iter().map(|(evidence_id, why)| format!("{evidence_id} is not sealed: {why}")).collect()
+    }
+
+    async fn seal_once(self: &Arc<Self>, evidence_id: &str) -> Result<Digest, String> {
+        let permit = self.permits.acquire().await.map_err(told)?;
+        let (sealer, id) = (self.clone(), evidence_id.to_owned());
+        let made = tokio::task::spawn_blocking(move || sealer.make(&id)).await.map_err(told)??;
+        drop(permit);
+        let Sealed { envelope_digest, file, .. } = match made {
+            Made::Already(envelope_digest) => return Ok(envelope_digest),
+            Made::Sealed(sealed) => sealed,
+        };
+        let mut chunks = 0_u32;
+        for group in file.as_bytes().chunks(CHUNK_BYTES.saturating_mul(CHUNKS_AT_ONCE)) {
+            let numbered = group.chunks(CHUNK_BYTES).map(|chunk| {
+                let n = chunks;
+                chunks = chunks.saturating_add(1);
+                (n, chunk.to_vec())
+            });
+            let batch =
+                Batch { evidence_id: evidence_id.to_owned(), chunks: numbered.collect(), ..Batch::default() };
+            match self.committer.commit(vec![batch]).await.pop() {
+                Some(Outcome::Done) => {}
+                outcome => return Err(format!("the sealed file could not be stored: {outcome:?}")),
+            }
+        }
+        let stored = SealedFile { envelope_digest, chunks, bytes: file.len() };
+        let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored), 0).await;
+        let done = done.map_err(|rejection| format!("the seal could not be recorded: {rejection:?}"))?;
+        done.standing.envelope_digest.ok_or_else(|| "the run is not closed".to_owned())
+    }
+
+    /// The sealed file, verified as any auditor would.
+    fn make(&self, evidence_id: &str) -> Result<Made, String> {
+        let found = self.store.run(evidence_id).map_err(told)?;
+        let (_, standing) = found.ok_or("there is no such run")?;
+        if let Some(envelope_digest) = standing.envelope_digest {
+            return Ok(Made::Already(envelope_digest));
+        }
+        let count = usize::try_from(standing.pos.saturating_add(1)).unwrap_or(usize::MAX);
+        let records = self.store.records(evidence_id, 0, count).map_err(told)?;
+        let sealed = seal_records(records, (self.surroundings.now)(), &self.key)?;
+        let held = Held { keyring: Some(self.own.clone()), ..Held::default() };
+        let judged = verify(sealed.file.as_bytes(), &held);
+        match judged.verified() {
+            Some(_) => Ok(Made::Sealed(sealed)),
+            None => {
+                let first = judged.report().first_failure.as_ref();
+                let why = first.map_or("no failure named".to_owned(), |check| check.code.to_string());
+                Err(format!("what was sealed does not verify ({why}); the journal is kept as it is"))
+            }
+        }
+    }
+}
+
+enum Made {
+    Already(Digest),
+    Sealed(Sealed),
+}
+
+fn seal_records(records: Vec<JournalRecord>, now: Timestamp, key: &SigningKey) -> Result<Sealed, String> {
+    let elements: Vec<_> = records.iter().filter_map(JournalRecord::element).collect();
+    let texts: Vec<_> = elements.iter().map(|element| (element.kind, element.text.as_str())).collect();
+    let links: Vec<_> = elements.iter().map(|element| element.link).collect();
+    let disclosures: Vec<_> = elements.iter().flat_map(|element| element.disclosures.clone()).collect();
+    let parts = Parts { elements: &texts, links: &links, disclosures: &disclosures };
+    seal(&parts, now, &[key]).map_err(told)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
