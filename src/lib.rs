@@ -20,8 +20,20 @@
 //! - "Verified" is a type that only [`verify`](evidence::verify::verify) can make.
 //! - No `unsafe`, and no panic that input can reach.
 
+#[cfg(feature = "service")]
+mod append;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod evidence;
 #[cfg(feature = "client")]
 mod exec;
 mod files;
+#[cfg(feature = "service")]
+mod http;
+#[cfg(feature = "service")]
+pub mod journal;
+#[cfg(feature = "service")]
+mod service;
+#[cfg(feature = "service")]
+mod store;

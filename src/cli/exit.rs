@@ -11,6 +11,9 @@ pub(super) const UNREADABLE: u8 = 2;
 pub(super) const USAGE: u8 = 64;
 /// A file that cannot be read (EX_NOINPUT).
 pub(super) const NO_INPUT: u8 = 66;
+/// The service is away, or an address is taken (EX_UNAVAILABLE).
+#[cfg(any(feature = "client", feature = "service"))]
+pub(super) const UNAVAILABLE: u8 = 69;
 /// A file that cannot be written (EX_CANTCREAT).
 pub(super) const CANNOT_WRITE: u8 = 73;
 

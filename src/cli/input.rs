@@ -5,8 +5,12 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::exit::{Failure, UNREADABLE};
+#[cfg(feature = "client")]
+use super::server::ServerArguments;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
+#[cfg(feature = "client")]
+use crate::evidence::envelope::limits::is_id;
 use crate::evidence::keyring::{Keyring, KeyringError, MAX_KEYRING_BYTES};
 use crate::files;
 
@@ -28,6 +32,22 @@ pub(super) fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Fai
 /// A sealed envelope's bytes.
 pub(super) fn read_envelope(path: &Path) -> Result<Vec<u8>, Failure> {
     read_bounded(path, MAX_FILE_BYTES)
+}
+
+/// A sealed envelope's bytes: those of a file, or, where none is of that name, what the service has under it.
+#[cfg(feature = "client")]
+pub(super) fn read_or_fetch(path: &Path, server: &ServerArguments) -> Result<Vec<u8>, Failure> {
+    let id = path.to_str().filter(|id| is_id(id) && (server.is_named() || is_uuid(id)));
+    match id {
+        Some(id) if !path.exists() => server.ask(|client| async move { client.envelope(id).await }),
+        _ => read_envelope(path),
+    }
+}
+
+/// The form of an evidence_id, which is hardly ever that of a file's name.
+#[cfg(feature = "client")]
+fn is_uuid(text: &str) -> bool {
+    uuid::Uuid::parse_str(text).is_ok()
 }
 
 /// The keyring of these files; `None` without any.

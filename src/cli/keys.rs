@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+#[cfg(feature = "client")]
+use super::exit::UNREADABLE;
 use super::exit::{Failure, answer, answer_json};
 use super::input::read_keyring;
 use super::local_key;
@@ -34,15 +36,35 @@ struct ListArguments {
     /// Print the keys as PEM (SPKI); terms are lost
     #[arg(long)]
     pem: bool,
+    /// List what a service says its keys are, too; compare them with those that you got on another way
+    #[cfg(feature = "client")]
+    #[arg(long)]
+    from_server: bool,
+    #[cfg(feature = "client")]
+    #[command(flatten)]
+    server: super::server::ServerArguments,
+}
+
+impl ListArguments {
+    fn keyring(&self) -> Result<Keyring, Failure> {
+        #[cfg(feature = "client")]
+        if self.from_server {
+            let bytes = self.server.ask(|client| async move { client.keys().await })?;
+            let mut keyring = read_keyring(&self.files)?.unwrap_or_default();
+            keyring.add_file(&bytes).map_err(|error| Failure::new(UNREADABLE, error))?;
+            return Ok(keyring);
+        }
+        let files = match self.files.as_slice() {
+            [] => vec![local_key::keyring_path(&local_key::default_path()?)],
+            files => files.to_vec(),
+        };
+        Ok(read_keyring(&files)?.unwrap_or_default())
+    }
 }
 
 pub(super) fn run(arguments: &KeysArguments) -> Result<u8, Failure> {
     let KeysCommand::List(arguments) = &arguments.command;
-    let files = match arguments.files.as_slice() {
-        [] => vec![local_key::keyring_path(&local_key::default_path()?)],
-        files => files.to_vec(),
-    };
-    let keyring = read_keyring(&files)?.unwrap_or_default();
+    let keyring = arguments.keyring()?;
     match (arguments.json, arguments.pem) {
         (true, _) => answer_json(&(keyring.to_jwks() + "\n"))?,
         (_, true) => {

@@ -13,6 +13,18 @@ mod verify;
 #[cfg(feature = "client")]
 mod exec;
 #[cfg(feature = "client")]
+mod fetch;
+#[cfg(any(feature = "client", feature = "service"))]
+mod machine;
+#[cfg(any(feature = "client", feature = "service"))]
+mod quantity;
+#[cfg(feature = "client")]
+mod run;
+#[cfg(feature = "service")]
+mod serve;
+#[cfg(feature = "client")]
+mod server;
+#[cfg(any(feature = "client", feature = "service"))]
 mod signing_key;
 
 use std::process::ExitCode;
@@ -31,6 +43,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  sealstone serve                              record runs, seal them, show them
   sealstone exec -- cargo test                 run, record, seal
   sealstone verify FILE --keys keyring.json    judge what was sealed
   sealstone show FILE                          read it";
@@ -39,29 +52,59 @@ Examples:
 enum Command {
     /// Run a command as a step, and seal what it did
     #[cfg(feature = "client")]
-    Exec(exec::ExecArguments),
-    /// Run a command as a step (not in this build)
-    #[cfg(not(feature = "client"))]
-    #[command(hide = true)]
-    Exec(NotBuilt),
+    Exec(Box<exec::ExecArguments>),
+    /// Report a run to a service, piece by piece
+    #[cfg(feature = "client")]
+    Run(run::RunArguments),
+    /// Serve on this machine: record runs, seal them, show them
+    #[cfg(feature = "service")]
+    Serve(serve::ServeArguments),
     /// Judge sealed envelopes by what you hold: keys, heads, expectations, files
     Verify(verify::VerifyArguments),
     /// Show a run as a person reads it
     Show(show::ShowArguments),
+    /// Fetch a sealed envelope from a service
+    #[cfg(feature = "client")]
+    Fetch(fetch::FetchArguments),
     /// Drop disclosures: the same seal, with less to read
     Pack(pack::PackArguments),
     /// Make a signing key
     Keygen(keygen::KeygenArguments),
     /// Look at keyrings
     Keys(keys::KeysArguments),
+    /// Run a command as a step (not in this build)
+    #[cfg(not(feature = "client"))]
+    #[command(hide = true)]
+    Exec(NotBuilt),
+    /// Report a run to a service (not in this build)
+    #[cfg(not(feature = "client"))]
+    #[command(hide = true)]
+    Run(NotBuilt),
+    /// Fetch a sealed envelope from a service (not in this build)
+    #[cfg(not(feature = "client"))]
+    #[command(hide = true)]
+    Fetch(NotBuilt),
+    /// Serve (not in this build)
+    #[cfg(not(feature = "service"))]
+    #[command(hide = true)]
+    Serve(NotBuilt),
 }
 
 /// Takes whatever arguments there are.
-#[cfg(not(feature = "client"))]
+#[cfg(not(all(feature = "client", feature = "service")))]
 #[derive(clap::Args)]
 struct NotBuilt {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     _rest: Vec<std::ffi::OsString>,
+}
+
+#[cfg(not(all(feature = "client", feature = "service")))]
+impl NotBuilt {
+    fn refuse(command: &str, feature: &str) -> Result<u8, Failure> {
+        Err(Failure::usage(format!(
+            "`{command}` is not in this build; build with the feature `{feature}` (it is on by default)"
+        )))
+    }
 }
 
 /// Runs the command that the process was started with.
@@ -77,11 +120,21 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.command {
         #[cfg(feature = "client")]
-        Command::Exec(arguments) => exec::run(arguments),
+        Command::Exec(arguments) => exec::run(*arguments),
+        #[cfg(feature = "client")]
+        Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "client")]
+        Command::Fetch(arguments) => fetch::run(&arguments),
+        #[cfg(feature = "service")]
+        Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(not(feature = "client"))]
-        Command::Exec(_) => Err(Failure::usage(
-            "`exec` is not in this build; build with the feature `client` (it is on by default)",
-        )),
+        Command::Exec(_) => NotBuilt::refuse("exec", "client"),
+        #[cfg(not(feature = "client"))]
+        Command::Run(_) => NotBuilt::refuse("run", "client"),
+        #[cfg(not(feature = "client"))]
+        Command::Fetch(_) => NotBuilt::refuse("fetch", "client"),
+        #[cfg(not(feature = "service"))]
+        Command::Serve(_) => NotBuilt::refuse("serve", "service"),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),

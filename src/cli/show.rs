@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::{Failure, UNREADABLE, answer, answer_json};
+#[cfg(not(feature = "client"))]
 use super::input::read_envelope;
+#[cfg(feature = "client")]
+use super::input::read_or_fetch;
 use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, bytes, duration, printable};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::digest::commitment;
@@ -17,14 +20,21 @@ use crate::evidence::verify::{Held, Judged, Verdict, verify};
 /// Shows steps, gates, artifacts and observations of a sealed envelope. It says what is claimed; `verify` says what holds.
 #[derive(Args)]
 pub(super) struct ShowArguments {
-    /// A sealed envelope, or - for standard input
+    /// A sealed envelope, or - for standard input; or the ID of a run, to be fetched from a service
+    #[arg(value_name = "FILE|ID|-")]
     file: PathBuf,
     /// Print the envelope as indented JSON
     #[arg(long)]
     json: bool,
+    #[cfg(feature = "client")]
+    #[command(flatten)]
+    server: super::server::ServerArguments,
 }
 
 pub(super) fn run(arguments: &ShowArguments) -> Result<u8, Failure> {
+    #[cfg(feature = "client")]
+    let file = read_or_fetch(&arguments.file, &arguments.server)?;
+    #[cfg(not(feature = "client"))]
     let file = read_envelope(&arguments.file)?;
     let judged = verify(&file, &Held::default());
     let Some(document) = judged.claimed() else {

@@ -23,8 +23,8 @@ use crate::evidence::verify::{
 #[derive(Args)]
 #[command(after_help = VERIFY_HELP)]
 pub(super) struct VerifyArguments {
-    /// Sealed envelopes, directories of them, or - for standard input
-    #[arg(required = true, value_name = "FILE|DIR|-")]
+    /// Sealed envelopes, directories of them, or - for standard input; or the IDs of runs, to be fetched from a service
+    #[arg(required = true, value_name = "FILE|DIR|ID|-")]
     paths: Vec<PathBuf>,
     /// Keys that you trust: PEM (SPKI) or a keyring (JWK set); repeatable
     #[arg(long, value_name = "FILE")]
@@ -47,6 +47,18 @@ pub(super) struct VerifyArguments {
     /// Print the report as JSON; several as lines with `path` and `report`
     #[arg(long)]
     json: bool,
+    #[cfg(feature = "client")]
+    #[command(flatten)]
+    server: super::server::ServerArguments,
+}
+
+impl VerifyArguments {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, Failure> {
+        #[cfg(feature = "client")]
+        return super::input::read_or_fetch(path, &self.server);
+        #[cfg(not(feature = "client"))]
+        return read_envelope(path);
+    }
 }
 
 const VERIFY_HELP: &str = "\
@@ -54,7 +66,7 @@ Exit status:
   0 verified   1 rejected   2 unreadable, or a keyring that is refused   3 integrity only: no keyring was given
   4 prefix of a run still open   64 wrong arguments   66 cannot read.   With several files the worst counts.
 
-Nothing is fetched. Without --keys anybody could have sealed it: get the keys on another way than the file.";
+Nothing is fetched but a run that is named by its ID, and then it is judged like any file. Without --keys anybody could have sealed it: get the keys on another way than the file.";
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<u8, Failure> {
     let keyring = read_keyring(&arguments.keys)?;
@@ -73,14 +85,14 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<u8, Failure> {
         require_artifacts: arguments.artifacts.is_some(),
     };
     match arguments.paths.as_slice() {
-        [path] if !path.is_dir() => judge_one(&held, path, arguments.json),
-        paths => judge_many(&held, paths, arguments.json),
+        [path] if !path.is_dir() => judge_one(&held, path, arguments),
+        paths => judge_many(&held, paths, arguments),
     }
 }
 
-fn judge_one(held: &Held, path: &Path, json: bool) -> Result<u8, Failure> {
-    let report = verify(&read_envelope(path)?, held).into_report();
-    if json {
+fn judge_one(held: &Held, path: &Path, arguments: &VerifyArguments) -> Result<u8, Failure> {
+    let report = verify(&arguments.read(path)?, held).into_report();
+    if arguments.json {
         answer_json(&(to_json(&report) + "\n"))?
     } else {
         answer(&for_a_person(&report, held))?
@@ -88,7 +100,7 @@ fn judge_one(held: &Held, path: &Path, json: bool) -> Result<u8, Failure> {
     Ok(report.verdict.exit_status())
 }
 
-fn judge_many(held: &Held, paths: &[PathBuf], json: bool) -> Result<u8, Failure> {
+fn judge_many(held: &Held, paths: &[PathBuf], arguments: &VerifyArguments) -> Result<u8, Failure> {
     let mut worst = None;
     let mut unread = None;
     let mut missed = |failure: Failure| {
@@ -101,10 +113,10 @@ fn judge_many(held: &Held, paths: &[PathBuf], json: bool) -> Result<u8, Failure>
             missed(failure);
             Vec::new()
         }) {
-            match read_envelope(&file) {
+            match arguments.read(&file) {
                 Ok(bytes) => {
                     let report = verify(&bytes, held).into_report();
-                    if json {
+                    if arguments.json {
                         answer_json(&json_line(&file, &report))?
                     } else {
                         answer(&line(&file, &report))?

@@ -1,0 +1,166 @@
+//! `sealstone serve`: the service, from nothing to an address.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, answer};
+use super::quantity::{Bytes, Period};
+use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable};
+use super::{local_key, machine, signing_key};
+use crate::append::Surroundings;
+use crate::evidence::envelope::limits::Limits;
+use crate::evidence::key::SigningKey;
+use crate::http::{router, serve};
+use crate::journal::Periods;
+use crate::service::Service;
+use crate::store::directory::{DataDirectory, EngineName};
+
+/// Serves on this machine: records runs, seals them, shows and verifies envelopes. Makes its data directory and its key at
+/// the first start.
+#[derive(Args)]
+#[command(after_help = SERVE_HELP)]
+pub(super) struct ServeArguments {
+    /// Address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7325", env = "SEALSTONE_LISTEN")]
+    listen: SocketAddr,
+    /// Where records and key are
+    #[arg(long, value_name = "DIR", default_value = "./sealstone-data", env = "SEALSTONE_DATA_DIR")]
+    data_dir: PathBuf,
+    /// What keeps the records: fjall, sled, or memory (nothing is kept)
+    #[arg(long, value_name = "ENGINE", default_value = "fjall", env = "SEALSTONE_ENGINE")]
+    engine: EngineName,
+    /// Signing key (default: key.pem in the data directory, made at first start)
+    #[arg(long, value_name = "FILE", env = "SEALSTONE_KEY")]
+    key: Option<std::ffi::OsString>,
+    /// Below so much free disk nothing is recorded
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "SEALSTONE_MIN_FREE")]
+    min_free: Bytes,
+    /// A run that is open so long is closed as expired
+    #[arg(long, value_name = "PERIOD", default_value = "24h", env = "SEALSTONE_MAX_RUN_DURATION")]
+    max_run_duration: Period,
+    /// A run that nothing is heard of for so long is closed as expired; not while a gate is open
+    #[arg(long, value_name = "PERIOD", default_value = "1h", env = "SEALSTONE_IDLE_TIMEOUT")]
+    idle_timeout: Period,
+    /// A run that was asked to abort and is open so long after is closed as aborted
+    #[arg(long, value_name = "PERIOD", default_value = "30s", env = "SEALSTONE_ABORT_GRACE")]
+    abort_grace: Period,
+    /// Print the address as JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+const SERVE_HELP: &str = "\
+Without tokens it serves only this machine (a loopback address), and whoever reaches that is admin.
+SIGTERM or SIGINT ends it: requests under way are answered, then it stops. Records that were acknowledged are on the disk.";
+
+impl ServeArguments {
+    /// An empty variable, as CI systems like to set them, is none.
+    fn given_key(&self) -> Option<PathBuf> {
+        self.key.as_ref().filter(|key| !key.is_empty()).map(PathBuf::from)
+    }
+}
+
+pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
+    if !arguments.listen.ip().is_loopback() {
+        return Err(Failure::usage(format!(
+            "{} is not a loopback address; without tokens only this machine is served: use --listen 127.0.0.1:{}",
+            arguments.listen.ip(),
+            arguments.listen.port()
+        )));
+    }
+    let directory = DataDirectory::open(&arguments.data_dir);
+    let directory = directory.map_err(|error| Failure::new(CANNOT_WRITE, error))?;
+    let own_key = directory.path().join("key.pem");
+    let key_path = arguments.given_key().unwrap_or(own_key);
+    let (key, made_key) = signing_key::read_or_make(&key_path)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
+            let advice = "; is it served already? --listen 127.0.0.1:0 takes a free port";
+            Failure::new(UNAVAILABLE, format!("cannot listen on {}: {error}{advice}", arguments.listen))
+        })?;
+        let address = listener.local_addr().unwrap_or(arguments.listen);
+        let keyid = key.public().keyid();
+        let service = start(arguments, &directory, key)?;
+        tell(arguments, address, &keyid, made_key.then_some(&key_path))?;
+        tokio::spawn(Service::sweep(service.clone()));
+        serve(listener, router(service.clone()), asked_to_end()).await;
+        drop(service);
+        Ok(0)
+    })
+}
+
+fn start(
+    arguments: &ServeArguments,
+    directory: &DataDirectory,
+    key: SigningKey,
+) -> Result<Arc<Service>, Failure> {
+    let store = directory.store(arguments.engine).map_err(|error| Failure::new(CANNOT_WRITE, error))?;
+    let surroundings = Surroundings {
+        now: Box::new(machine::now),
+        random: Box::new(machine::fill),
+        limits: Limits::default(),
+        periods: Periods {
+            max_run_duration_ms: arguments.max_run_duration.ms,
+            idle_timeout_ms: arguments.idle_timeout.ms,
+            abort_grace_ms: arguments.abort_grace.ms,
+        },
+        started_at: machine::now(),
+    };
+    let disk =
+        (arguments.engine != EngineName::Memory).then(|| (directory.path().to_owned(), arguments.min_free.0));
+    Service::start(Arc::new(store), key, surroundings, disk)
+        .map_err(|error| Failure::new(CANNOT_WRITE, format!("cannot start: {error}")))
+}
+
+fn tell(
+    arguments: &ServeArguments,
+    address: SocketAddr,
+    keyid: &str,
+    made_key: Option<&PathBuf>,
+) -> Result<(), Failure> {
+    let shown = |path: &Path| printable(&path.display().to_string());
+    if let Some(path) = made_key {
+        anstream::eprintln!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path));
+    }
+    let url = format!("http://{address}");
+    if arguments.json {
+        return answer(&format!("{}\n", serde_json::json!({ "url": url, "keyid": keyid })));
+    }
+    answer(&format!("{GOOD}serving{RESET} {STRONG}{url}{RESET}\n"))?;
+    let kept = match arguments.engine {
+        EngineName::Memory => "in memory: nothing is kept".to_owned(),
+        engine => format!("in {} ({})", shown(&arguments.data_dir), engine.as_str()),
+    };
+    anstream::eprintln!("{FAINT}records {kept}, sealed by {keyid}{RESET}");
+    anstream::eprintln!("{DOUBT}no tokens:{RESET} whoever reaches this address on this machine is admin");
+    let program = std::env::current_exe().map_or_else(|_| "sealstone".to_owned(), |path| shown(&path));
+    let keyring =
+        arguments.given_key().is_none().then(|| local_key::keyring_path(&arguments.data_dir.join("key.pem")));
+    let keys = keyring.map(|path| format!(" --keys {}", shown(&path))).unwrap_or_default();
+    anstream::eprintln!(
+        "\nRecord a run against it; paste this into another terminal in this directory:\n\n  \
+         S={program}; export SEALSTONE_SERVER={url} SEALSTONE_RUN=$($S run open --project demo) && \
+         $S run step hello --status passed && $S run finalize succeeded && $S verify $SEALSTONE_RUN{keys}\n"
+    );
+    Ok(())
+}
+
+/// SIGTERM or SIGINT.
+async fn asked_to_end() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    anstream::eprintln!("{FAINT}ending: requests under way are answered{RESET}");
+}

@@ -1,0 +1,50 @@
+//! Which service a command talks to, and how.
+
+use std::future::Future;
+
+use clap::Args;
+
+use super::exit::{Failure, UNAVAILABLE};
+use super::machine;
+use crate::client::{Client, ClientError, Retry};
+
+/// The service refused what was asked.
+const REFUSED: u8 = 1;
+
+/// Where `serve` listens unless told otherwise.
+const DEFAULT: &str = "http://127.0.0.1:7325";
+
+#[derive(Args)]
+pub(super) struct ServerArguments {
+    /// Address of the service (default: http://127.0.0.1:7325)
+    #[arg(long, value_name = "URL", env = "SEALSTONE_SERVER", global = true)]
+    server: Option<String>,
+}
+
+impl ServerArguments {
+    /// Whether a service was named.
+    pub(super) fn is_named(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| !server.is_empty())
+    }
+
+    /// Calls the service and waits for what it says.
+    pub(super) fn ask<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<T, Failure> {
+        let url = self.server.as_deref().filter(|server| !server.is_empty()).unwrap_or(DEFAULT);
+        let client = Client::new(url, Retry::default(), machine::random::<16>).map_err(told)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
+        runtime.block_on(call(client)).map_err(told)
+    }
+}
+
+fn told(error: ClientError) -> Failure {
+    let status = match &error {
+        ClientError::Url { .. } => return Failure::usage(error),
+        ClientError::Answer { .. } | ClientError::Away { .. } => UNAVAILABLE,
+        ClientError::Refused { .. } => REFUSED,
+    };
+    Failure::new(status, error)
+}

@@ -1,0 +1,55 @@
+//! Why a call was not answered with what it asked for.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientError {
+    /// What came back is not what the service answers.
+    Answer {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The service was not reached, or took nothing, until we gave up. What was asked may have been recorded all the same;
+    /// the same again is safe.
+    Away {
+        /// The last failure.
+        why: String,
+        /// How long it was tried.
+        tried: Duration,
+    },
+    /// The service said no (RFC 9457).
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The stable code.
+        code: String,
+        /// What to do about it.
+        detail: String,
+    },
+    /// Not an address of a service.
+    Url {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Answer { why } => write!(f, "the answer is not one of a Sealstone service: {why}"),
+            ClientError::Away { why, tried } => write!(
+                f,
+                "the service does not answer ({why}; tried for {:.1} s); is it running, and is --server right?",
+                tried.as_secs_f64()
+            ),
+            ClientError::Refused { status, code, detail } => write!(f, "{code} ({status}): {detail}"),
+            ClientError::Url { url, why } => write!(f, "{url:?} is no address of a service: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}

@@ -1,0 +1,203 @@
+//! Requests, tried again with one idempotency key until they are answered.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER};
+use reqwest::{Method, StatusCode, Url, redirect};
+use serde::Deserialize;
+
+use super::error::ClientError;
+use crate::evidence::digest::Digest;
+
+/// How long one try may take; a seal of the largest run, and a wait for a gate, are below it.
+const TRY_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer is at most a sealed envelope of the largest size, and what is around it.
+const MAX_ANSWER_BYTES: usize = 160 << 20;
+
+/// How calls are tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Until then; the first try is made in any case.
+    pub give_up_after: Duration,
+    /// The first pause; each is twice the one before, up to 2 s, less a random part.
+    pub first_pause: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { give_up_after: Duration::from_secs(10), first_pause: Duration::from_millis(50) }
+    }
+}
+
+/// A client of one service.
+pub struct Client {
+    base: Url,
+    http: reqwest::Client,
+    retry: Retry,
+    random: Box<dyn Fn() -> [u8; 16] + Send + Sync>,
+}
+
+/// One request.
+pub(super) struct Call<'c> {
+    pub(super) method: Method,
+    /// Segments of the path, not encoded.
+    pub(super) path: &'c [&'c str],
+    pub(super) query: &'c [(&'c str, &'c str)],
+    pub(super) body: Option<(&'static str, String)>,
+    pub(super) if_match: Option<Digest>,
+}
+
+/// What an answer is, as far as every caller needs it.
+pub(super) struct Answered {
+    pub(super) body: Vec<u8>,
+}
+
+/// What of a problem (RFC 9457) we look at.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+enum Failed {
+    /// Trying again may help; the service said when.
+    Again {
+        why: String,
+        after: Option<Duration>,
+    },
+    ForGood(ClientError),
+}
+
+impl Client {
+    /// A client of the service at that address, like `http://127.0.0.1:7325`. `random` gives fresh random bytes.
+    pub fn new(
+        url: &str,
+        retry: Retry,
+        random: impl Fn() -> [u8; 16] + Send + Sync + 'static,
+    ) -> Result<Self, ClientError> {
+        let wrong = |why: String| ClientError::Url { url: url.to_owned(), why };
+        let base = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        if base.scheme() != "http" || base.host().is_none() {
+            return Err(wrong("http://HOST:PORT expected".into()));
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("sealstone/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TRY_TIMEOUT)
+            .tcp_nodelay(true);
+        let host = base.host_str().unwrap_or_default();
+        if host == "localhost"
+            || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        {
+            // This machine is not reached through another.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| wrong(chain(&error)))?;
+        Ok(Self { base, http, retry, random: Box::new(random) })
+    }
+
+    /// Tries until there is an answer, or it is time to give up. All tries have one idempotency key.
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Answered, ClientError> {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(call.path);
+        }
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(call.query);
+        }
+        let mut headers = HeaderMap::new();
+        let mut put = |name: HeaderName, value: String| {
+            headers.insert(name, HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("")));
+        };
+        if let Some((content_type, _)) = &call.body {
+            put(CONTENT_TYPE, (*content_type).to_owned());
+        }
+        if let Some(head) = call.if_match {
+            put(IF_MATCH, format!("\"{head}\""));
+        }
+        if call.method == Method::POST {
+            let key: String = (self.random)().iter().map(|byte| format!("{byte:02x}")).collect();
+            put(HeaderName::from_static("idempotency-key"), key);
+        }
+        let started = Instant::now();
+        let mut pause = self.retry.first_pause;
+        loop {
+            let mut request = self.http.request(call.method.clone(), url.clone()).headers(headers.clone());
+            if let Some((_, body)) = &call.body {
+                request = request.body(body.clone());
+            }
+            match once(request).await {
+                Ok(answered) => return Ok(answered),
+                Err(Failed::ForGood(error)) => return Err(error),
+                Err(Failed::Again { why, after }) => {
+                    let tried = started.elapsed();
+                    let wait = self.jitter(pause).max(after.unwrap_or_default());
+                    if tried.saturating_add(wait) > self.retry.give_up_after {
+                        return Err(ClientError::Away { why, tried });
+                    }
+                    tokio::time::sleep(wait).await;
+                    pause = pause.saturating_mul(2).min(Duration::from_secs(2));
+                }
+            }
+        }
+    }
+
+    /// Between half of it and all of it.
+    fn jitter(&self, pause: Duration) -> Duration {
+        let [byte, ..] = (self.random)();
+        pause.mul_f64(0.5 + f64::from(byte) / 512.0)
+    }
+}
+
+async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
+    let again = |error: reqwest::Error| Failed::Again { why: chain(&error), after: None };
+    let mut response = request.send().await.map_err(again)?;
+    let status = response.status();
+    let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(again)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(Failed::ForGood(ClientError::Answer { why: "it is too large".into() }));
+        }
+    }
+    if status.is_success() {
+        return Ok(Answered { body });
+    }
+    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
+        code: "http".into(),
+        detail: status.canonical_reason().unwrap_or("no reason given").into(),
+    });
+    match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT
+        | StatusCode::INSUFFICIENT_STORAGE => Err(Failed::Again {
+            why: format!("{} ({}): {}", problem.code, status.as_u16(), problem.detail),
+            after: after.map(Duration::from_secs),
+        }),
+        _ => Err(Failed::ForGood(ClientError::Refused {
+            status: status.as_u16(),
+            code: problem.code,
+            detail: problem.detail,
+        })),
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
