@@ -8,14 +8,23 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`evidence`] | the core: strict JSON, canonical form, chain, seal, verification; always built |
-//! | `files` | files digested, and written whole or not at all |
-//! | `exec` | a command as a step: child process, subject, artifacts (feature `client`) |
-//! | [`cli`] | the commands, a file each |
+//! | [`journal`] | a run's state as a fold of its records, and what it answers to a request |
+//! | `store` | the contract of a store, every stored key, journals in an embedded engine |
+//! | `append` | the hot path: a lane for each run, one committer for all |
+//! | `service` | what can be asked: runs, entries, gates, closing and sealing, envelopes, keys |
+//! | `http` | routes, bodies, problems, connections |
+//! | [`client`] | typed calls to a service, tried again until they are answered |
+//! | `files`, `exec` | files digested and written whole; a command as a step |
+//! | [`cli`] | the commands, a file each; `serve` alone starts the service |
+//!
+//! `journal` to `http` are the feature `service`, `client` and `exec` the feature `client`; neither sees the other.
 //!
 //! What is *not* there is promised too, and tests hold it:
 //!
-//! - `evidence` reads no clock, file, environment or randomness.
+//! - `evidence` and `journal` read no clock, file, environment or randomness.
 //! - `verify` never imports `seal`, nor `seal` `verify`.
+//! - Nothing but `store::layout` encodes a stored key.
+//! - No acknowledgement is sent before the fsync, and no lock is held across an `.await`.
 //! - No error text carries key material, and none quotes more than a little of what was read.
 //! - "Verified" is a type that only [`verify`](evidence::verify::verify) can make.
 //! - No `unsafe`, and no panic that input can reach.

@@ -108,7 +108,8 @@ impl Lanes {
             if !queue.driven {
                 queue.driven = true;
                 // A task of its own: who asked may go away at any time.
-                tokio::spawn(Drive { lanes: self.clone(), lane: lane.clone() }.all());
+                let drive = Drive { lanes: self.clone(), lane: lane.clone(), ended: false };
+                tokio::spawn(drive.all());
             }
         }
         answer.await.unwrap_or_else(|_| Err(Rejection::Unavailable("the request was dropped".into())))
@@ -183,12 +184,14 @@ impl Lanes {
 struct Drive {
     lanes: Arc<Lanes>,
     lane: Arc<Lane>,
+    /// The lane is given back: somebody else may drive it by now.
+    ended: bool,
 }
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        let mut queue = self.lane.lock();
-        if queue.driven {
+        if !self.ended {
+            let mut queue = self.lane.lock();
             queue.driven = false;
             queue.jobs.clear();
         }
@@ -196,7 +199,7 @@ impl Drop for Drive {
 }
 
 impl Drive {
-    async fn all(self) {
+    async fn all(mut self) {
         let mut run = self.lane.lock().run.take();
         loop {
             let jobs = {
@@ -204,6 +207,7 @@ impl Drive {
                 if queue.jobs.is_empty() {
                     queue.run = run;
                     queue.driven = false;
+                    self.ended = true;
                     queue.idle_since = (self.lanes.surroundings.now)();
                     return;
                 }

@@ -17,11 +17,14 @@ use crate::evidence::envelope::limits::Limits;
 use crate::evidence::time::Timestamp;
 use crate::journal::Periods;
 
+/// Fills what it is given.
+pub(crate) type Fill = Box<dyn Fn(&mut [u8]) + Send + Sync>;
+
 /// Time, randomness and limits, given by who starts all this.
 pub(crate) struct Surroundings {
     pub(crate) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Fills with fresh random bytes.
-    pub(crate) random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub(crate) random: Fill,
     pub(crate) limits: Limits,
     pub(crate) periods: Periods,
     /// When the service started.

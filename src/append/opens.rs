@@ -65,7 +65,7 @@ enum Answer {
         place: usize,
         created: bool,
     },
-    Known(Result<OpenedRun, Rejection>),
+    Known(Box<Result<OpenedRun, Rejection>>),
 }
 
 impl Opens {
@@ -89,7 +89,7 @@ impl Opens {
             queue.jobs.push_back((run, reply));
             if !queue.driven {
                 queue.driven = true;
-                tokio::spawn(Drive(self.clone()).all());
+                tokio::spawn(Drive { opens: self.clone(), ended: false }.all());
             }
         }
         answer.await.unwrap_or_else(|_| Err(Rejection::Unavailable("the request was dropped".into())))
@@ -101,20 +101,23 @@ impl Opens {
 }
 
 /// The work on the lane, until nothing waits in it.
-struct Drive(Arc<Opens>);
+struct Drive {
+    opens: Arc<Opens>,
+    /// The lane is given back: somebody else may drive it by now.
+    ended: bool,
+}
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        let mut queue = self.0.lock();
-        if queue.driven {
-            *queue = Queue::default();
+        if !self.ended {
+            *self.opens.lock() = Queue::default();
         }
     }
 }
 
 impl Drive {
-    async fn all(self) {
-        let opens = &self.0;
+    async fn all(mut self) {
+        let opens = self.opens.clone();
         let mut counters = std::mem::take(&mut opens.lock().counters);
         loop {
             let jobs: Vec<(OpenRun, Reply)> = {
@@ -122,6 +125,7 @@ impl Drive {
                 if queue.jobs.is_empty() {
                     queue.counters = counters;
                     queue.driven = false;
+                    self.ended = true;
                     return;
                 }
                 let some = queue.jobs.len().min(MAX_BATCH);
@@ -131,7 +135,10 @@ impl Drive {
             let mut answers = Vec::with_capacity(jobs.len());
             for (job, reply) in jobs {
                 let answer = self.decide(job, &mut round, &mut counters);
-                answers.push((answer.unwrap_or_else(|rejection| Answer::Known(Err(rejection))), reply));
+                answers.push((
+                    answer.unwrap_or_else(|rejection| Answer::Known(Box::new(Err(rejection)))),
+                    reply,
+                ));
             }
             let Round { batches, runs, .. } = round;
             let outcomes = match batches.is_empty() {
@@ -148,7 +155,7 @@ impl Drive {
             }
             for (answer, reply) in answers {
                 let answer = match answer {
-                    Answer::Known(answer) => answer,
+                    Answer::Known(answer) => *answer,
                     Answer::Place { place, created } => match (runs.get(place), rejections.get(place)) {
                         (Some(run), Some(None)) => Ok((run.overview().clone(), run.standing(), created)),
                         (_, Some(Some(rejection))) => Err(rejection.clone()),
@@ -181,9 +188,9 @@ impl Drive {
         }
         let counter = match counters.get(&project) {
             Some(counter) => counter.clone(),
-            None => self.0.store.counter(&project)?.unwrap_or_else(|| self.new_counter()),
+            None => self.opens.store.counter(&project)?.unwrap_or_else(|| self.new_counter()),
         };
-        let surroundings = &self.0.surroundings;
+        let surroundings = &self.opens.surroundings;
         let now = (surroundings.now)();
         let evidence_id = surroundings.uuid_v7(now);
         let mut salt = || surroundings.salt();
@@ -225,10 +232,10 @@ impl Drive {
             round.runs.get(*place).map_or(Ok(()), |run| same(run.overview()))?;
             return Ok(Some(Answer::Place { place: *place, created: false }));
         }
-        let Some(evidence_id) = self.0.store.opened_with(project, key)? else { return Ok(None) };
-        let Some((overview, standing)) = self.0.store.run(&evidence_id)? else { return Ok(None) };
+        let Some(evidence_id) = self.opens.store.opened_with(project, key)? else { return Ok(None) };
+        let Some((overview, standing)) = self.opens.store.run(&evidence_id)? else { return Ok(None) };
         same(&overview)?;
-        Ok(Some(Answer::Known(Ok((overview, standing, false)))))
+        Ok(Some(Answer::Known(Box::new(Ok((overview, standing, false))))))
     }
 
     fn named(
@@ -249,15 +256,15 @@ impl Drive {
             round.runs.get(*place).map_or(Ok(()), |run| same(run.overview()))?;
             return Ok(Some(Answer::Place { place: *place, created: false }));
         }
-        let named = self.0.store.named(run_id)?;
+        let named = self.opens.store.named(run_id)?;
         let Some((_, evidence_id)) = named.into_iter().find(|(of, _)| of == project) else { return Ok(None) };
-        let Some((overview, standing)) = self.0.store.run(&evidence_id)? else { return Ok(None) };
+        let Some((overview, standing)) = self.opens.store.run(&evidence_id)? else { return Ok(None) };
         same(&overview)?;
-        Ok(Some(Answer::Known(Ok((overview, standing, false)))))
+        Ok(Some(Answer::Known(Box::new(Ok((overview, standing, false))))))
     }
 
     fn new_counter(&self) -> Counter {
-        let sequence = self.0.surroundings.uuid_v7((self.0.surroundings.now)());
+        let sequence = self.opens.surroundings.uuid_v7((self.opens.surroundings.now)());
         Counter { sequence, next: 0 }
     }
 }

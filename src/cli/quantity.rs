@@ -8,6 +8,7 @@ pub(super) struct Period {
     pub(super) ms: i64,
 }
 
+#[cfg(feature = "service")]
 /// A number of bytes: `256MiB`, `1GiB`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) u64);
@@ -24,6 +25,7 @@ impl FromStr for Period {
     }
 }
 
+#[cfg(feature = "service")]
 impl FromStr for Bytes {
     type Err = String;
 
@@ -49,13 +51,16 @@ mod tests {
         assert_eq!("90s".parse(), Ok(Period { ms: 90_000 }));
         assert_eq!("500ms".parse(), Ok(Period { ms: 500 }));
         assert_eq!("24h".parse(), Ok(Period { ms: 86_400_000 }));
-        assert_eq!("256MiB".parse(), Ok(Bytes(256 << 20)));
-        assert_eq!("4096".parse(), Ok(Bytes(4096)));
+        #[cfg(feature = "service")]
+        {
+            assert_eq!("256MiB".parse(), Ok(Bytes(256 << 20)));
+            assert_eq!("4096".parse(), Ok(Bytes(4096)));
+            for wrong in ["", "MiB", "1MB", "x"] {
+                assert!(wrong.parse::<Bytes>().is_err(), "{wrong}");
+            }
+        }
         for wrong in ["", "s", "1", "-1s", "1.5h", "9999999999999999999d", "1 h"] {
             assert!(wrong.parse::<Period>().is_err(), "{wrong}");
-        }
-        for wrong in ["", "MiB", "1MB", "x"] {
-            assert!(wrong.parse::<Bytes>().is_err(), "{wrong}");
         }
     }
 }

@@ -381,7 +381,7 @@ impl Record {
 
     /// The canonical text of the envelope so far.
     pub fn envelope_text(&self) -> String {
-        self.with_parts(|parts| envelope_of(parts))
+        self.with_parts(envelope_of)
     }
 
     /// Seals the record with these keys. `now` is when; `sealed_at` is not before anything recorded.

@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::ops::RangeBounds;
 
 /// A map that remembers what was changed since it was last settled, so that a step of many changes is taken whole or not at all.
 #[derive(Clone, Debug)]
@@ -31,18 +30,8 @@ impl<K: Clone + Ord, V> RevertibleMap<K, V> {
         self.changed.push((key, before));
     }
 
-    pub(crate) fn remove(&mut self, key: &K) {
-        if let Some(before) = self.map.remove(key) {
-            self.changed.push((key.clone(), Some(before)));
-        }
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.map.iter()
-    }
-
-    pub(crate) fn range<R: RangeBounds<K>>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.map.range(range)
     }
 
     /// Keeps all changes; they can no longer be taken back.
@@ -64,5 +53,22 @@ impl<K: Clone + Ord, V> RevertibleMap<K, V> {
                 None => {}
             }
         }
+    }
+}
+
+/// What only the journal does with it.
+#[cfg(feature = "service")]
+impl<K: Clone + Ord, V> RevertibleMap<K, V> {
+    pub(crate) fn remove(&mut self, key: &K) {
+        if let Some(before) = self.map.remove(key) {
+            self.changed.push((key.clone(), Some(before)));
+        }
+    }
+
+    pub(crate) fn range<R: std::ops::RangeBounds<K>>(
+        &self,
+        range: R,
+    ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.map.range(range)
     }
 }

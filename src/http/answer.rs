@@ -47,8 +47,15 @@ pub(super) fn summary(overview: &Overview, standing: &Standing) -> serde_json::V
         if let Ok(value) = value
             && !value.is_null()
         {
-            summary[name] = value;
+            put(&mut summary, name, value);
         }
     }
     summary
+}
+
+/// Puts a member into an object.
+pub(super) fn put(object: &mut serde_json::Value, member: &str, value: impl Into<serde_json::Value>) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(member.to_owned(), value.into());
+    }
 }

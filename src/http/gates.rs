@@ -7,14 +7,13 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 
-use super::answer::{Answer, json};
+use super::answer::{Answer, json, put};
 use super::body;
 use super::query::{Query, idempotency_key};
 use super::runs::plain;
-use crate::append::Done;
 use crate::evidence::canonical::Value;
 use crate::journal::{GateDecision, NewGate, Resolution};
-use crate::service::{GateView, Service};
+use crate::service::{Done, GateView, Service};
 
 /// How long a look at a gate may wait, in seconds.
 const MAX_WAIT_S: u64 = 60;
@@ -86,11 +85,11 @@ fn shown(view: GateView, done: Option<&Done>) -> serde_json::Value {
             members.remove(name);
         }
     }
-    shown["state"] = if view.resolved { "resolved" } else { "open" }.into();
+    put(&mut shown, "state", if view.resolved { "resolved" } else { "open" });
     if let Some(Done { answer, .. }) = done {
-        shown["head"] = serde_json::json!(answer.head);
+        put(&mut shown, "head", serde_json::json!(answer.head));
         if let Some(receipt) = answer.receipts.first() {
-            shown["pos"] = receipt.pos.into();
+            put(&mut shown, "pos", receipt.pos);
         }
     }
     shown

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 
+use super::answer::put;
 use crate::evidence::canonical::JsonError;
 use crate::journal::Refusal;
 use crate::service::ServiceError;
@@ -67,10 +68,10 @@ impl IntoResponse for Problem {
             "detail": self.detail,
         });
         if let Some(pointer) = self.pointer {
-            members["pointer"] = pointer.into();
+            put(&mut members, "pointer", pointer);
         }
         if let Some(line) = self.line {
-            members["line"] = line.into();
+            put(&mut members, "line", line);
         }
         let mut response = Response::new(Body::from(members.to_string()));
         *response.status_mut() = status;

@@ -6,13 +6,13 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::answer::{Answer, json, summary, text};
+use super::answer::{Answer, json, put, summary, text};
 use super::body;
 use super::problem::Problem;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
 use crate::journal::{Opening, State as RunState};
-use crate::service::{RunFilter, Service};
+use crate::service::{RunFilter, Service, is_evidence_id};
 
 pub(super) async fn open(State(service): State<Arc<Service>>, headers: HeaderMap, sent: Body) -> Answer {
     let key = idempotency_key(&headers)?;
@@ -72,7 +72,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>, RawQuery(raw): Raw
     };
     let limit = |text: &str| text.parse().ok().filter(|n| (1..=1_000).contains(n));
     let limit: usize = query.parsed("limit", "a number from 1 to 1000", limit)?.unwrap_or(100);
-    let cursor = |text: &str| crate::store::layout::is_evidence_id(text).then(|| text.to_owned());
+    let cursor = |text: &str| is_evidence_id(text).then(|| text.to_owned());
     let after = query.parsed("cursor", "a cursor from `next`", cursor)?;
     let page = service.list(filter, after, limit).await?;
     let runs: Vec<_> = page.runs.iter().map(|(overview, standing)| summary(overview, standing)).collect();
@@ -99,8 +99,8 @@ pub(super) async fn snapshot(
     let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
     let mut shown = summary(&snapshot.overview, &snapshot.standing);
     let objects = |objects: Vec<Object<'static>>| Value::from(objects);
-    shown["pending_steps"] = plain(&objects(snapshot.pending_steps));
-    shown["open_gates"] = plain(&objects(snapshot.open_gates));
+    put(&mut shown, "pending_steps", plain(&objects(snapshot.pending_steps)));
+    put(&mut shown, "open_gates", plain(&objects(snapshot.open_gates)));
     let mut body = shown.to_string();
     if let Some(envelope) = snapshot.envelope {
         // The envelope goes in as the text that it is.

@@ -308,11 +308,12 @@ impl Run {
 
     /// Gates that wait for somebody, in the order in which they were opened.
     pub fn open_gates(&self) -> Vec<&OpenGate> {
-        let open = |gate| match gate {
-            &GateState::Open(ref gate) => Some(gate),
-            GateState::Resolved(_) => None,
-        };
-        let mut gates: Vec<&OpenGate> = self.gates.iter().filter_map(|(_, gate)| open(gate)).collect();
+        let mut gates = Vec::new();
+        for (_, gate) in self.gates.iter() {
+            if let GateState::Open(gate) = gate {
+                gates.push(gate);
+            }
+        }
         gates.sort_by_key(|gate| gate.pos);
         gates
     }

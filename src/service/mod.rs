@@ -9,10 +9,20 @@ mod keys;
 mod runs;
 mod sealer;
 mod sweeper;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a test fails by a panic"
+)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use crate::append::Done;
+pub(crate) use crate::store::layout::is_evidence_id;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
 pub(crate) use runs::RunFilter;

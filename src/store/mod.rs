@@ -9,6 +9,15 @@
 //! - What is read was committed: readers see a run up to its [`Standing`], which is written with its records, never beyond.
 //! - Records never change. Nothing but [`layout`] encodes a stored key.
 
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by a panic"
+)]
+pub(crate) mod contract;
 pub(crate) mod directory;
 pub(crate) mod embedded;
 pub(crate) mod layout;

@@ -55,7 +55,9 @@ fn the_core_names_nothing_outside_it_and_reads_no_surroundings() {
         "uuid",
         "rustix",
     ];
-    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("evidence")) {
+    for (path, text) in
+        sources().into_iter().filter(|(path, _)| path.starts_with("evidence") || path.starts_with("journal"))
+    {
         let code = code(&text);
         for word in forbidden {
             assert!(!code.contains(word), "{} names {word}", path.display());
@@ -88,28 +90,65 @@ fn seal_and_verify_do_not_see_each_other() {
 }
 
 #[test]
-fn each_library_of_the_core_has_one_user() {
+fn each_library_that_matters_has_one_user() {
     let owners = [
         ("serde_jcs", "evidence/canonical/value.rs"),
         ("sha2::", "evidence/digest.rs"),
         ("ed25519_dalek", "evidence/key.rs"),
+        ("fjall::", "store/embedded/fjall.rs"),
+        ("sled::{", "store/embedded/sled.rs"),
+        ("reqwest::{", "client/http.rs"),
     ];
     for (library, owner) in owners {
         let users: Vec<PathBuf> = sources()
             .into_iter()
-            .filter(|(_, text)| code(text).contains(library))
+            .filter(|(_, text)| {
+                code(text).contains(library) && !code(text).contains(&format!("self::{library}"))
+            })
             .map(|(path, _)| path)
             .collect();
         assert_eq!(users, [Path::new(owner)], "{library}");
     }
 }
 
+/// A module, and those that it may see besides itself.
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("evidence", &[]),
+    ("files.rs", &["evidence"]),
+    ("journal", &["evidence"]),
+    ("store", &["evidence", "journal", "files"]),
+    ("append", &["evidence", "journal", "store"]),
+    ("service", &["evidence", "journal", "store", "append"]),
+    ("http", &["evidence", "journal", "service"]),
+    ("client", &["evidence"]),
+    ("exec", &["evidence", "files"]),
+];
+
 #[test]
-fn exec_and_files_see_nothing_of_the_command_line() {
+fn each_layer_sees_only_those_before_it() {
+    let named = |text: &str| -> Vec<String> {
+        let name = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        code(text).split("crate::").skip(1).map(name).collect()
+    };
+    for (module, may_see) in ARROWS {
+        let own = module.trim_end_matches(".rs");
+        for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with(module)) {
+            if path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "contract.rs")
+            {
+                continue;
+            }
+            for seen in named(&text) {
+                assert!(seen == own || may_see.contains(&seen.as_str()), "{} sees {seen}", path.display());
+            }
+        }
+    }
     for (path, text) in
-        sources().into_iter().filter(|(path, _)| path.starts_with("exec") || path.ends_with("files.rs"))
+        sources().into_iter().filter(|(path, _)| path.starts_with("cli") && !path.ends_with("serve.rs"))
     {
-        assert!(!code(&text).contains("crate::cli"), "{} sees cli", path.display());
+        let of_the_service = named(&text)
+            .into_iter()
+            .find(|seen| ["append", "http", "journal", "service", "store"].contains(&seen.as_str()));
+        assert_eq!(of_the_service, None, "{} sees the service", path.display());
     }
 }
 

@@ -10,12 +10,24 @@
 mod architecture;
 mod canonical;
 mod commands;
+#[cfg(feature = "service")]
+mod crash;
+#[cfg(feature = "service")]
+mod crowd;
 mod ed25519;
 #[cfg(feature = "client")]
 mod exec;
+#[cfg(feature = "service")]
+mod hostile;
 mod keyrings;
+#[cfg(all(feature = "client", feature = "service"))]
+mod life;
 mod mutants;
 mod place;
+#[cfg(feature = "service")]
+mod problems;
 mod schemas;
 mod sealing;
+#[cfg(feature = "service")]
+mod server;
 mod vectors;

@@ -30,7 +30,15 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealstone"));
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
         command.env("XDG_DATA_HOME", self.path("data")).env_remove("CI");
-        for name in ["SEALSTONE_KEY", "SEALSTONE_PROJECT", "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"] {
+        for name in [
+            "SEALSTONE_KEY",
+            "SEALSTONE_PROJECT",
+            "SEALSTONE_RUN",
+            "SEALSTONE_SERVER",
+            "GIT_DIR",
+            "GIT_INDEX_FILE",
+            "GIT_WORK_TREE",
+        ] {
             command.env_remove(name);
         }
         command
