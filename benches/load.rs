@@ -46,7 +46,8 @@ fn main() {
         "| clients | entries a request | entries/s | of fdatasync/s | p50 | p99 | CPU service | CPU generator |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for batch in BATCHES {
+    let only_sealing = has("--sealing");
+    for batch in BATCHES.into_iter().filter(|_| !only_sealing) {
         for clients in CLIENTS {
             let server = Server::start(&place.path().join(format!("{clients}-{batch}")), &options.engine);
             let floor = fdatasyncs_per_second(place.path(), 1.0);

@@ -23,14 +23,31 @@ part_lint() {
     cargo fmt --check
     cargo clippy --all-targets --quiet -- -D warnings
     cargo clippy --all-targets --no-default-features --quiet -- -D warnings
+    # Each feature alone builds too.
+    cargo clippy --no-default-features --features client --quiet -- -D warnings
+    cargo clippy --no-default-features --features service --quiet -- -D warnings
 }
 
 part_core() { # the auditor's build
     cargo test --no-default-features
+    auditor_build
+}
+
+# The binary without default features, for tests that let it judge what the other one made.
+auditor_build() {
+    cargo build --no-default-features --quiet
+    cp target/debug/sealstone target/sealstone-auditor
+}
+
+# With what the service accepted and sealed kept for part_reference.
+default_tests() {
+    [ -f target/sealstone-auditor ] || auditor_build
+    rm -rf target/kept
+    SEALSTONE_AUDITOR="$PWD/target/sealstone-auditor" SEALSTONE_KEEP="$PWD/target/kept" cargo test "$@"
 }
 
 part_default() {
-    cargo test
+    default_tests
     cargo bench --no-run --quiet
 }
 
@@ -75,6 +92,8 @@ part_reference() {
     fi
     cargo build --quiet
     bash tests/strangers/run.sh target/strangers --install-only
+    [ -d target/kept/life ] || default_tests -- whatever_was_accepted fifty_steps
+    target/strangers/venv/bin/python3 tests/reference/accepted.py --reference "$reference" --kept target/kept
     target/strangers/venv/bin/python3 tests/reference/differential.py --reference "$reference" \
         --sealstone target/debug/sealstone --vectors testdata/vectors --mutants "${SEALSTONE_MUTANTS:-3000}"
 }

@@ -48,6 +48,11 @@ impl Committer {
         Ok(Self { jobs: Some(sender), thread: Some(thread) })
     }
 
+    /// Whether there is still somebody who writes.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.jobs.as_ref().is_some_and(|jobs| !jobs.is_closed())
+    }
+
     /// Durable once it returns `Done`; an outcome for each batch.
     pub(crate) async fn commit(&self, batches: Vec<Batch>) -> Vec<Outcome> {
         let gone = || vec![Outcome::Unavailable("the service is stopping".into()); batches.len()];

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -80,7 +81,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     let (key, made_key) = signing_key::read_or_make(&key_path)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
             let advice = "; is it served already? --listen 127.0.0.1:0 takes a free port";
             Failure::new(UNAVAILABLE, format!("cannot listen on {}: {error}{advice}", arguments.listen))
@@ -91,9 +92,11 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         tell(arguments, address, &keyid, made_key.then_some(&key_path))?;
         tokio::spawn(Service::sweep(service.clone()));
         serve(listener, router(service.clone()), asked_to_end()).await;
-        drop(service);
         Ok(0)
-    })
+    });
+    // What is left is nothing that anybody waits for: seals are finished at the next start.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
 fn start(

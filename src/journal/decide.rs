@@ -31,8 +31,8 @@ impl Run {
         if let Some(answer) = self.answered(key.as_deref(), digest).map_err(|refusal| (refusal, 0))? {
             return Ok(answer);
         }
-        let all_new = entries.iter().any(|entry| !matches!(self.repeated(entry), Ok(Some(_))));
-        if all_new {
+        // A repeat finds the head moved on by what it repeats, and is answered all the same (RFC 9110, section 13.1.1).
+        if if_match.is_some() && entries.iter().any(|entry| !matches!(self.repeated(entry), Ok(Some(_)))) {
             self.check_head(if_match).map_err(|refusal| (refusal, 0))?;
         }
         self.whole(key, digest, |run, gathered| {

@@ -18,6 +18,7 @@ impl Service {
             return Err(ServiceError::NotSealed { state: standing.state });
         };
         let evidence_id = evidence_id.to_owned();
+        let _permit = self.whole.acquire().await.map_err(ServiceError::unavailable)?;
         let file = self.read(move |store| store.sealed_file(&evidence_id)).await?;
         let file = file.ok_or_else(|| ServiceError::unavailable("the sealed file is not there"))?;
         Ok(StoredEnvelope { envelope_digest, file })
@@ -32,6 +33,7 @@ impl Service {
 
     /// Judges bytes by what is held.
     pub(crate) async fn judge(&self, file: Vec<u8>, held: Held) -> Result<Report, ServiceError> {
+        let _permit = self.whole.acquire().await.map_err(ServiceError::unavailable)?;
         let judged = tokio::task::spawn_blocking(move || verify(&file, &held).into_report()).await;
         judged.map_err(ServiceError::unavailable)
     }

@@ -27,6 +27,8 @@ pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
 pub(crate) use runs::RunFilter;
 
+use tokio::sync::Semaphore;
+
 use self::sealer::Sealer;
 use crate::append::{Committer, DiskGuard, Lanes, Opens, Surroundings};
 use crate::evidence::envelope::DEFAULT_PRIVATE;
@@ -34,12 +36,18 @@ use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
 use crate::store::{Store, StoreError};
 
+/// How many whole envelopes are read or judged at once: each may take hundreds of megabytes.
+const WHOLE_AT_ONCE: usize = 2;
+
 /// The service over one store.
 pub(crate) struct Service {
     store: Arc<dyn Store>,
     lanes: Arc<Lanes>,
     opens: Arc<Opens>,
     sealer: Arc<Sealer>,
+    committer: Arc<Committer>,
+    /// Whole envelopes in memory at once.
+    whole: Semaphore,
     surroundings: Arc<Surroundings>,
     keyring: Keyring,
     /// What is withheld in runs that are opened.
@@ -63,14 +71,19 @@ impl Service {
         let opens = Opens::new(store.clone(), committer.clone(), lanes.clone(), surroundings.clone());
         let mut own = Keyring::new();
         own.add(key.public(), Terms::default()).expect("one key cannot contradict itself");
-        let sealer = Sealer::new(store.clone(), lanes.clone(), committer, surroundings.clone(), key, own);
+        let sealer =
+            Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), key, own);
         let private = DEFAULT_PRIVATE.map(str::to_owned).to_vec();
-        Ok(Arc::new(Self { store, lanes, opens, sealer, surroundings, keyring, private }))
+        let whole = Semaphore::new(WHOLE_AT_ONCE);
+        Ok(Arc::new(Self { store, lanes, opens, sealer, committer, whole, surroundings, keyring, private }))
     }
 
     /// Whether everything answers that a run needs from opening to seal; what does not, in words.
     pub(crate) fn readiness(&self) -> Vec<String> {
         let mut reasons: Vec<String> = self.store.health().err().into_iter().collect();
+        if !self.committer.is_alive() {
+            reasons.push("the writer has died; restart the service".into());
+        }
         reasons.extend(self.sealer.failures());
         reasons
     }

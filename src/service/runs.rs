@@ -122,6 +122,7 @@ impl Service {
         };
         let mut snapshot = self.lanes.view(evidence_id, look).await?;
         if with_envelope {
+            let _permit = self.whole.acquire().await.map_err(ServiceError::unavailable)?;
             let (evidence_id, pos) = (evidence_id.to_owned(), snapshot.standing.pos);
             let envelope = self.read(move |store| {
                 let count = usize::try_from(pos.saturating_add(1)).unwrap_or(usize::MAX);

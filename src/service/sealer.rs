@@ -18,7 +18,7 @@ use crate::store::{Batch, Outcome, SealedFile, Store};
 /// How large a chunk of a stored file is.
 const CHUNK_BYTES: usize = 256 << 10;
 /// How many chunks are written at once, so that they hold up nobody.
-const CHUNKS_AT_ONCE: usize = 4;
+const CHUNKS_AT_ONCE: usize = 1;
 /// How many runs are sealed at once.
 const AT_ONCE: usize = 1;
 

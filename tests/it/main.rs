@@ -30,4 +30,6 @@ mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
 mod server;
+#[cfg(feature = "service")]
+mod stores;
 mod vectors;

@@ -134,7 +134,7 @@ fn small() -> Limits {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_was_accepted_ends_in_one_envelope_that_verifies(acts in prop::collection::vec(act(), 0..40), succeeded: bool) {

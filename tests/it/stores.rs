@@ -1,0 +1,49 @@
+//! A data directory of every layout there was is still opened, read and gone on with.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::place::Place;
+use crate::server::Server;
+
+#[test]
+fn a_data_directory_of_each_layout_opens_and_its_runs_go_on() {
+    let stores = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/stores");
+    let mut opened = 0;
+    for entry in fs::read_dir(stores).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Some(engine) = name.strip_prefix("layout-").and_then(|name| name.strip_suffix(".tar.gz")) else {
+            continue;
+        };
+        let (_, engine) = engine.split_once('-').unwrap();
+        let place = Place::new();
+        fs::create_dir(place.path("records")).unwrap();
+        let tar =
+            Command::new("tar").arg("-xzf").arg(&path).arg("-C").arg(place.path("records")).status().unwrap();
+        assert!(tar.success());
+        let server = Server::start(&place, &["--engine", engine]);
+        assert_eq!(server.get("/v1/runs").json()["runs"].as_array().unwrap().len(), 2, "{name}");
+        let sealed = server.get("/v1/runs/sealed").json();
+        let verification = format!("/v1/envelopes/{}/verification", sealed["evidence_id"].as_str().unwrap());
+        assert_eq!(server.get(&verification).json()["verdict"], "verified", "{name}");
+        let open = server.get("/v1/runs/open").json();
+        assert_eq!(open["pending_steps"][0]["step_id"], "unit");
+        assert_eq!(open["open_gates"][0]["gate_id"], "waiting");
+        assert_eq!(
+            server.post("/v1/runs/open/gates/waiting", &json!({ "decision": "approved" })).status,
+            200
+        );
+        let step = json!({ "type": "step", "step_id": "unit", "status": "passed" });
+        assert_eq!(server.post("/v1/runs/open/entries", &step).status, 200);
+        assert_eq!(server.post("/v1/runs/open/finalize", &json!({ "result": "succeeded" })).status, 200);
+        // The next run of the project has the next number.
+        let next = server.open();
+        assert_eq!(server.get(&format!("/v1/runs/{next}")).json()["envelope"]["run"]["project_seq"], 2);
+        opened += 1;
+    }
+    assert!(opened >= 2, "{opened} data directories");
+}
