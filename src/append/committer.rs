@@ -55,13 +55,16 @@ impl Committer {
 
     /// Durable once it returns `Done`; an outcome for each batch.
     pub(crate) async fn commit(&self, batches: Vec<Batch>) -> Vec<Outcome> {
-        let gone = || vec![Outcome::Unavailable("the service is stopping".into()); batches.len()];
-        let gone = gone();
-        let Some(jobs) = &self.jobs else { return gone };
+        let count = batches.len();
         let (done, outcomes) = oneshot::channel();
-        match jobs.send(Job { batches, done }).await {
-            Ok(()) => outcomes.await.unwrap_or(gone),
-            Err(_) => gone,
+        let sent = match &self.jobs {
+            Some(jobs) => jobs.send(Job { batches, done }).await.is_ok(),
+            None => false,
+        };
+        match outcomes.await {
+            Ok(outcomes) => outcomes,
+            Err(_) if sent => vec![Outcome::Poisoned("the writer has died".into()); count],
+            Err(_) => vec![Outcome::Unavailable("the service is stopping".into()); count],
         }
     }
 }

@@ -11,12 +11,16 @@ use super::rejection::Rejection;
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::journal::{
-    Answer, Append, Around, Close, Due, JournalRecord, NewGate, Pos, Refusal, Resolution, Run, Standing,
+    Abort, Answer, Append, Around, Close, Due, JournalRecord, NewGate, Refusal, Resolution, Run, Standing,
 };
 use crate::store::{Batch, SealedFile, Store};
 
+/// How many runs stay in memory when nobody asks them.
+const MAX_LOADED: usize = 4_096;
 /// How many requests may wait in one lane.
 const MAX_WAITING: usize = 4_096;
+/// How many bytes of requests may wait in one lane.
+const MAX_WAITING_BYTES: usize = 32 << 20;
 /// How many bytes of requests are decided before they are written.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// From this size on deciding is told to the scheduler, which gives the other tasks to other threads.
@@ -24,7 +28,7 @@ const LARGE_BYTES: usize = 16 << 10;
 
 /// What can be asked of a run.
 pub(crate) enum Ask {
-    Abort(Option<String>),
+    Abort(Abort),
     Append(Append),
     Close(Close),
     OpenGate(NewGate),
@@ -55,12 +59,14 @@ struct Job {
 struct Lane {
     evidence_id: String,
     queue: Mutex<Queue>,
-    /// The last committed record.
-    committed: watch::Sender<Pos>,
+    /// How many gates are recorded: those who wait for one are woken by nothing else.
+    gates: watch::Sender<usize>,
 }
 
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Of what waits.
+    bytes: usize,
     /// Whether a task works on the jobs; the run is with it then.
     driven: bool,
     run: Option<Box<Run>>,
@@ -101,9 +107,10 @@ impl Lanes {
         let lane = self.lane(evidence_id);
         {
             let mut queue = lane.lock();
-            if queue.jobs.len() >= MAX_WAITING {
+            if queue.jobs.len() >= MAX_WAITING || queue.bytes > MAX_WAITING_BYTES {
                 return Err(Rejection::Busy);
             }
+            queue.bytes = queue.bytes.saturating_add(bytes);
             queue.jobs.push_back(Job { ask, bytes, reply });
             if !queue.driven {
                 queue.driven = true;
@@ -112,7 +119,7 @@ impl Lanes {
                 tokio::spawn(drive.all());
             }
         }
-        answer.await.unwrap_or_else(|_| Err(Rejection::Unavailable("the request was dropped".into())))
+        answer.await.unwrap_or_else(|_| Err(Rejection::Unknown("the request was dropped".into())))
     }
 
     /// A look at the committed state of a run.
@@ -124,12 +131,12 @@ impl Lanes {
         let (seen, see) = oneshot::channel();
         let look = move |run: &Run| drop(seen.send(look(run)));
         self.ask(evidence_id, Ask::View(Box::new(look)), 0).await?;
-        see.await.map_err(|_| Rejection::Unavailable("the request was dropped".into()))
+        see.await.map_err(|_| Rejection::Unknown("the request was dropped".into()))
     }
 
-    /// Tells of every commit to a run.
-    pub(crate) fn watch(&self, evidence_id: &str) -> watch::Receiver<Pos> {
-        self.lane(evidence_id).committed.subscribe()
+    /// Tells of every gate that is recorded in a run.
+    pub(crate) fn watch_gates(&self, evidence_id: &str) -> watch::Receiver<usize> {
+        self.lane(evidence_id).gates.subscribe()
     }
 
     /// Takes in a run that was just opened.
@@ -150,12 +157,14 @@ impl Lanes {
         })
     }
 
-    /// Lets go of the runs that nobody has asked since then.
+    /// Lets go of the runs that nobody has asked since then; of all that nobody is asking if there are too many.
     pub(crate) fn drop_idle(&self, since: Timestamp) {
-        self.lock().retain(|_, lane| {
+        let mut lanes = self.lock();
+        let too_many = lanes.len() > MAX_LOADED;
+        lanes.retain(|_, lane| {
             // Who has it in hand is about to ask: two lanes for one run would be in each other's way.
-            let in_hand = Arc::strong_count(lane) > 1 || lane.committed.receiver_count() > 0;
-            in_hand || lane.lock().idle_since >= since
+            let in_hand = Arc::strong_count(lane) > 1 || lane.gates.receiver_count() > 0;
+            in_hand || (!too_many && lane.lock().idle_since >= since)
         });
     }
 
@@ -164,12 +173,17 @@ impl Lanes {
         if let Some(lane) = lanes.get(evidence_id) {
             return lane.clone();
         }
-        let queue =
-            Queue { jobs: VecDeque::new(), driven: false, run: None, idle_since: (self.surroundings.now)() };
+        let queue = Queue {
+            jobs: VecDeque::new(),
+            bytes: 0,
+            driven: false,
+            run: None,
+            idle_since: (self.surroundings.now)(),
+        };
         let lane = Arc::new(Lane {
             evidence_id: evidence_id.to_owned(),
             queue: Mutex::new(queue),
-            committed: watch::Sender::new(0),
+            gates: watch::Sender::new(0),
         });
         lanes.insert(evidence_id.to_owned(), lane.clone());
         lane
@@ -193,6 +207,7 @@ impl Drop for Drive {
         if !self.ended {
             let mut queue = self.lane.lock();
             queue.driven = false;
+            queue.bytes = 0;
             queue.jobs.clear();
         }
     }
@@ -211,7 +226,7 @@ impl Drive {
                     queue.idle_since = (self.lanes.surroundings.now)();
                     return;
                 }
-                take_some(&mut queue.jobs)
+                take_some(&mut queue)
             };
             let loaded = match run.take() {
                 Some(run) => Ok(run),
@@ -232,6 +247,7 @@ impl Drive {
         let expected = run.next_pos().checked_sub(1);
         let mut batch = Batch { evidence_id: self.lane.evidence_id.clone(), expected, ..Batch::default() };
         let bytes = jobs.iter().map(|job| job.bytes).fold(0, usize::saturating_add);
+        let reserved = run.reserved_bytes();
         let decide = || {
             let mut replies = Vec::with_capacity(jobs.len());
             for Job { ask, reply, .. } in jobs {
@@ -239,10 +255,10 @@ impl Drive {
             }
             replies
         };
-        let replies = if bytes > LARGE_BYTES { tokio::task::block_in_place(decide) } else { decide() };
+        let replies =
+            if bytes.max(reserved) > LARGE_BYTES { tokio::task::block_in_place(decide) } else { decide() };
         let standing = run.standing();
-        let pos = standing.pos;
-        if !batch.records.is_empty() {
+        if !batch.records.is_empty() || !batch.keys.is_empty() {
             batch.standing = Some(standing.clone());
             let outcome = self.lanes.committer.commit(vec![batch]).await.pop();
             let rejection = match outcome {
@@ -254,8 +270,9 @@ impl Drive {
                 return None;
             }
             run.settle();
+            let recorded = standing.counts.gates;
+            self.lane.gates.send_if_modified(|known| std::mem::replace(known, recorded) != recorded);
         }
-        self.lane.committed.send_replace(pos);
         for (decided, reply) in replies {
             let answer = decided.map(|decided| {
                 let (answer, added) = match decided {
@@ -282,18 +299,20 @@ impl Drive {
         let mut answer = match ask {
             Ask::Append(append) => run
                 .append(append, around)
-                .map_err(|(refusal, entry)| Rejection::Refused { refusal, entry: Some(entry) })?,
+                .map_err(|(refusal, entry)| Rejection::Refused { refusal, entry })?,
             Ask::OpenGate(gate) => run.open_gate(gate, around).map_err(refused)?,
-            Ask::Resolve(resolution) => run.resolve_gate(resolution, around).map_err(refused)?,
-            Ask::Close(close) => run.close(close, around).map_err(refused)?,
-            Ask::Abort(reason) => {
-                let answer = run.request_abort(reason, around).map_err(refused)?;
-                let due = |run: &Run| {
-                    Due::of(run.overview(), &run.standing(), surroundings.started_at, &surroundings.periods)
-                };
-                batch.look_at = due(run).map(|due| due.at);
+            // Both move the deadline nearer.
+            Ask::Resolve(resolution) => {
+                let answer = run.resolve_gate(resolution, around).map_err(refused)?;
+                batch.look_at = self.due(run);
                 answer
             }
+            Ask::Abort(abort) => {
+                let answer = run.abort(abort, around).map_err(refused)?;
+                batch.look_at = self.due(run);
+                answer
+            }
+            Ask::Close(close) => run.close(close, around).map_err(refused)?,
             Ask::Seal(envelope_digest, file) => {
                 let records: Vec<JournalRecord> = run.record_seal(envelope_digest, now).into_iter().collect();
                 batch.sealed = Some(file).filter(|_| !records.is_empty());
@@ -305,6 +324,12 @@ impl Drive {
         batch.records.append(&mut answer.records);
         batch.keys.extend(answer.key.take());
         Ok(Decided::Answer { answer, added })
+    }
+
+    fn due(&self, run: &Run) -> Option<Timestamp> {
+        let surroundings = &self.lanes.surroundings;
+        let due = Due::of(run.overview(), &run.standing(), surroundings.started_at, &surroundings.periods);
+        due.map(|due| due.at)
     }
 
     async fn load(&self) -> Result<Box<Run>, Rejection> {
@@ -322,19 +347,21 @@ impl Drive {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "moved once, and never kept")]
 enum Decided {
     Answer { answer: Answer, added: bool },
     View(Box<dyn FnOnce(&Run) + Send>),
 }
 
-fn take_some(jobs: &mut VecDeque<Job>) -> Vec<Job> {
+fn take_some(queue: &mut Queue) -> Vec<Job> {
     let (mut taken, mut bytes) = (Vec::new(), 0_usize);
     while bytes < MAX_BATCH_BYTES
-        && let Some(job) = jobs.pop_front()
+        && let Some(job) = queue.jobs.pop_front()
     {
         bytes = bytes.saturating_add(job.bytes);
         taken.push(job);
     }
+    queue.bytes = queue.bytes.saturating_sub(bytes);
     taken
 }
 

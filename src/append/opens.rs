@@ -16,6 +16,8 @@ use crate::store::{Batch, Counter, Opened, Store};
 const MAX_WAITING: usize = 4_096;
 /// How many are decided before they are written.
 const MAX_BATCH: usize = 512;
+/// How many bytes of them.
+const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// A run to be opened.
 pub(crate) struct OpenRun {
@@ -24,6 +26,8 @@ pub(crate) struct OpenRun {
     pub(crate) private: Vec<String>,
     /// The idempotency key.
     pub(crate) key: Option<String>,
+    /// About how large the request is.
+    pub(crate) bytes: usize,
 }
 
 /// A run that is open, and whether this request opened it.
@@ -52,10 +56,29 @@ struct Queue {
 #[derive(Default)]
 struct Round {
     batches: Vec<Batch>,
-    runs: Vec<Run>,
+    /// What each batch opens; one that only keeps a key opens nothing.
+    runs: Vec<Option<Run>>,
     /// project and run_id, or project and key, to the place in `runs`.
     named: HashMap<(String, String), usize>,
     keyed: HashMap<(String, String), usize>,
+}
+
+impl Round {
+    fn opened(&self, place: usize) -> Option<&Run> {
+        self.runs.get(place)?.as_ref()
+    }
+
+    /// Keeps a key for a run that was found by its name. It may be lost with this round: then it is found by its name again.
+    fn bind(&mut self, answer: &Answer, project: String, key: String) {
+        let evidence_id = match answer {
+            Answer::Place { place, .. } => self.opened(*place).map(|run| run.overview().evidence_id.clone()),
+            Answer::Known(known) => known.as_ref().as_ref().ok().map(|(run, ..)| run.evidence_id.clone()),
+        };
+        if let Some(evidence_id) = evidence_id {
+            self.batches.push(Batch { evidence_id, open_key: Some((project, key)), ..Batch::default() });
+            self.runs.push(None);
+        }
+    }
 }
 
 /// What a job is answered with.
@@ -92,7 +115,7 @@ impl Opens {
                 tokio::spawn(Drive { opens: self.clone(), ended: false }.all());
             }
         }
-        answer.await.unwrap_or_else(|_| Err(Rejection::Unavailable("the request was dropped".into())))
+        answer.await.unwrap_or_else(|_| Err(Rejection::Unknown("the request was dropped".into())))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -128,18 +151,19 @@ impl Drive {
                     self.ended = true;
                     return;
                 }
-                let some = queue.jobs.len().min(MAX_BATCH);
-                queue.jobs.drain(..some).collect()
+                take_some(&mut queue.jobs)
             };
             let mut round = Round::default();
-            let mut answers = Vec::with_capacity(jobs.len());
-            for (job, reply) in jobs {
-                let answer = self.decide(job, &mut round, &mut counters);
-                answers.push((
-                    answer.unwrap_or_else(|rejection| Answer::Known(Box::new(Err(rejection)))),
-                    reply,
-                ));
-            }
+            // The store is asked for each.
+            let answers = tokio::task::block_in_place(|| {
+                let mut answers = Vec::with_capacity(jobs.len());
+                for (job, reply) in jobs {
+                    let answer = self.decide(job, &mut round, &mut counters);
+                    let refused = |rejection| Answer::Known(Box::new(Err(rejection)));
+                    answers.push((answer.unwrap_or_else(refused), reply));
+                }
+                answers
+            });
             let Round { batches, runs, .. } = round;
             let outcomes = match batches.is_empty() {
                 true => Vec::new(),
@@ -151,13 +175,15 @@ impl Drive {
             }
             // Before anybody can ask for them.
             for (run, _) in runs.iter().zip(&rejections).filter(|(_, rejection)| rejection.is_none()) {
-                opens.lanes.admit(run.clone());
+                run.iter().for_each(|run| opens.lanes.admit(run.clone()));
             }
             for (answer, reply) in answers {
                 let answer = match answer {
                     Answer::Known(answer) => *answer,
                     Answer::Place { place, created } => match (runs.get(place), rejections.get(place)) {
-                        (Some(run), Some(None)) => Ok((run.overview().clone(), run.standing(), created)),
+                        (Some(Some(run)), Some(None)) => {
+                            Ok((run.overview().clone(), run.standing(), created))
+                        }
                         (_, Some(Some(rejection))) => Err(rejection.clone()),
                         _ => Err(Rejection::Unavailable("no outcome".into())),
                     },
@@ -174,7 +200,7 @@ impl Drive {
         round: &mut Round,
         counters: &mut HashMap<String, Counter>,
     ) -> Result<Answer, Rejection> {
-        let OpenRun { opening, private, key } = job;
+        let OpenRun { opening, private, key, .. } = job;
         let project = opening.project().to_owned();
         if let Some(key) = &key
             && let Some(answer) = self.keyed(round, &opening, &project, key)?
@@ -184,6 +210,9 @@ impl Drive {
         if let Some(run_id) = opening.run_id()
             && let Some(answer) = self.named(round, &opening, &project, run_id)?
         {
+            if let Some(key) = key {
+                round.bind(&answer, project, key);
+            }
             return Ok(answer);
         }
         let counter = match counters.get(&project) {
@@ -201,19 +230,20 @@ impl Drive {
         let place = round.runs.len();
         round.named.insert((project.clone(), run.overview().run_id.clone()), place);
         if let Some(key) = &key {
-            round.keyed.insert((project, key.clone()), place);
+            round.keyed.insert((project.clone(), key.clone()), place);
         }
         let (overview, standing) = (run.overview().clone(), run.standing());
         let due = Due::of(&overview, &standing, surroundings.started_at, &surroundings.periods);
         round.batches.push(Batch {
             evidence_id,
-            opened: Some(Opened { overview, counter: next, key }),
+            opened: Some(Opened { overview, counter: next }),
+            open_key: key.map(|key| (project, key)),
             records: vec![record],
             standing: Some(standing),
             look_at: due.map(|due| due.at),
             ..Batch::default()
         });
-        round.runs.push(run);
+        round.runs.push(Some(run));
         Ok(Answer::Place { place, created: true })
     }
 
@@ -229,7 +259,7 @@ impl Drive {
             false => Err(Rejection::from(Refusal::KeyReused)),
         };
         if let Some(place) = round.keyed.get(&(project.to_owned(), key.to_owned())) {
-            round.runs.get(*place).map_or(Ok(()), |run| same(run.overview()))?;
+            round.opened(*place).map_or(Ok(()), |run| same(run.overview()))?;
             return Ok(Some(Answer::Place { place: *place, created: false }));
         }
         let Some(evidence_id) = self.opens.store.opened_with(project, key)? else { return Ok(None) };
@@ -253,11 +283,11 @@ impl Drive {
             }),
         };
         if let Some(place) = round.named.get(&(project.to_owned(), run_id.to_owned())) {
-            round.runs.get(*place).map_or(Ok(()), |run| same(run.overview()))?;
+            round.opened(*place).map_or(Ok(()), |run| same(run.overview()))?;
             return Ok(Some(Answer::Place { place: *place, created: false }));
         }
-        let named = self.opens.store.named(run_id)?;
-        let Some((_, evidence_id)) = named.into_iter().find(|(of, _)| of == project) else { return Ok(None) };
+        let named = self.opens.store.named(run_id, Some(project))?;
+        let Some((_, evidence_id)) = named.into_iter().next() else { return Ok(None) };
         let Some((overview, standing)) = self.opens.store.run(&evidence_id)? else { return Ok(None) };
         same(&overview)?;
         Ok(Some(Answer::Known(Box::new(Ok((overview, standing, false))))))
@@ -267,4 +297,16 @@ impl Drive {
         let sequence = self.opens.surroundings.uuid_v7((self.opens.surroundings.now)());
         Counter { sequence, next: 0 }
     }
+}
+
+fn take_some(jobs: &mut VecDeque<(OpenRun, Reply)>) -> Vec<(OpenRun, Reply)> {
+    let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+    while taken.len() < MAX_BATCH
+        && bytes < MAX_BATCH_BYTES
+        && let Some((run, reply)) = jobs.pop_front()
+    {
+        bytes = bytes.saturating_add(run.bytes);
+        taken.push((run, reply));
+    }
+    taken
 }

@@ -18,6 +18,8 @@ pub(crate) enum Rejection {
     RunExists { run_id: String, evidence_id: String },
     /// The store took nothing: why. It may later.
     Unavailable(String),
+    /// Nobody knows whether it was recorded: why.
+    Unknown(String),
 }
 
 impl From<Refusal> for Rejection {
@@ -38,7 +40,8 @@ impl Rejection {
         match outcome {
             Outcome::Done => None,
             Outcome::Lost => Some(Rejection::Unavailable("another writer was first; try again".into())),
-            Outcome::Unavailable(why) | Outcome::Poisoned(why) => Some(Rejection::Unavailable(why)),
+            Outcome::Unavailable(why) => Some(Rejection::Unavailable(why)),
+            Outcome::Poisoned(why) => Some(Rejection::Unknown(why)),
             Outcome::DiskFull { free_bytes, min_free_bytes } => {
                 Some(Rejection::DiskFull { free_bytes, min_free_bytes })
             }

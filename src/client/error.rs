@@ -11,8 +11,9 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
-    /// The service was not reached, or took nothing, until we gave up. What was asked may have been recorded all the same;
-    /// the same again is safe.
+    /// The service was not reached, or took nothing, until we gave up. What was asked may have been recorded all the same.
+    /// The same again is recorded once if it has a name: a run with a `run_id`, a step, an artifact, an observation, a gate with a
+    /// `gate_id`, a finalize.
     Away {
         /// The last failure.
         why: String,
@@ -27,6 +28,8 @@ pub enum ClientError {
         code: String,
         /// What to do about it.
         detail: String,
+        /// The member that it is about.
+        pointer: Option<String>,
     },
     /// Not an address of a service.
     Url {
@@ -46,7 +49,7 @@ impl fmt::Display for ClientError {
                 "the service does not answer ({why}; tried for {:.1} s); is it running, and is --server right?",
                 tried.as_secs_f64()
             ),
-            ClientError::Refused { status, code, detail } => write!(f, "{code} ({status}): {detail}"),
+            ClientError::Refused { status, code, detail, .. } => write!(f, "{code} ({status}): {detail}"),
             ClientError::Url { url, why } => write!(f, "{url:?} is no address of a service: {why}"),
         }
     }

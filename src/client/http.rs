@@ -59,6 +59,7 @@ struct Problem {
     code: String,
     #[serde(default)]
     detail: String,
+    pointer: Option<String>,
 }
 
 enum Failed {
@@ -122,7 +123,8 @@ impl Client {
             let key: String = (self.random)().iter().map(|byte| format!("{byte:02x}")).collect();
             put(HeaderName::from_static("idempotency-key"), key);
         }
-        let started = Instant::now();
+        // A long wait for an answer is no failure: the time runs from the first one.
+        let mut failing_since = None;
         let mut pause = self.retry.first_pause;
         loop {
             let mut request = self.http.request(call.method.clone(), url.clone()).headers(headers.clone());
@@ -133,7 +135,7 @@ impl Client {
                 Ok(answered) => return Ok(answered),
                 Err(Failed::ForGood(error)) => return Err(error),
                 Err(Failed::Again { why, after }) => {
-                    let tried = started.elapsed();
+                    let tried = failing_since.get_or_insert_with(Instant::now).elapsed();
                     let wait = self.jitter(pause).max(after.unwrap_or_default());
                     if tried.saturating_add(wait) > self.retry.give_up_after {
                         return Err(ClientError::Away { why, tried });
@@ -170,6 +172,7 @@ async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
     let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
         code: "http".into(),
         detail: status.canonical_reason().unwrap_or("no reason given").into(),
+        pointer: None,
     });
     match status {
         StatusCode::TOO_MANY_REQUESTS
@@ -184,6 +187,7 @@ async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
             status: status.as_u16(),
             code: problem.code,
             detail: problem.detail,
+            pointer: problem.pointer,
         })),
     }
 }

@@ -37,29 +37,3 @@ pub const GENESIS: Digest = Digest::from_bytes([0; 32]);
 pub fn link(before: Digest, seq: Seq, digest: Digest) -> Digest {
     Digest::of_parts([TAG, before.as_bytes(), &seq.to_be_bytes(), digest.as_bytes()])
 }
-
-/// A chain that grows by one link at a time.
-#[derive(Clone, Debug, Default)]
-pub struct Chain {
-    links: Vec<Link>,
-}
-
-impl Chain {
-    /// Takes the next element's digest and gives the new head.
-    pub fn push(&mut self, digest: Digest) -> Head {
-        let seq = self.next_seq();
-        let entry_hash = link(self.links.last().map_or(GENESIS, |last| last.entry_hash), seq, digest);
-        self.links.push(Link { digest, entry_hash });
-        Head { seq, entry_hash }
-    }
-
-    /// The place that the next element gets.
-    pub fn next_seq(&self) -> Seq {
-        self.links.len() as u64
-    }
-
-    /// The links so far.
-    pub fn links(&self) -> &[Link] {
-        &self.links
-    }
-}

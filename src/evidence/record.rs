@@ -216,7 +216,7 @@ impl Tally {
         let seq = self.next_seq();
         members.insert("recorded_at", recorded_at);
         members.insert("seq", Value::count(seq));
-        let disclosures = around.private.withhold(kind, self.count(kind), &mut members, around.salt);
+        let disclosures = around.private.withhold(kind, Some(self.count(kind)), &mut members, around.salt);
         let text = members.canonical().into_owned();
         let size = Size::of(&text, &disclosures);
         check_size(size, around.limits)?;
@@ -239,12 +239,13 @@ impl Tally {
         self.head = Some(element.head());
     }
 
-    /// How much room an element would take that has these members, whatever its place.
+    /// How much room an element would take that has these members, whatever its place; what could not be recorded is refused.
     pub fn size_of(
         &self,
         kind: Kind,
         members: &Object<'static>,
         private: &PrivateMembers,
+        limits: &Limits,
     ) -> Result<Size, RecordError> {
         let mut members = members.clone();
         members.insert("type", kind.as_str());
@@ -252,24 +253,14 @@ impl Tally {
         self.recorded.check_citations_of(kind, &members)?;
         members.insert("recorded_at", Timestamp::from_unix_ms(0));
         members.insert("seq", Value::count(super::envelope::limits::MAX_ELEMENTS as u64));
-        let index = super::envelope::limits::MAX_ELEMENTS;
-        let disclosures = private.withhold(kind, index, &mut members, &mut || [0; 16]);
-        Ok(Size::of(&members.canonical(), &disclosures))
+        let disclosures = private.withhold(kind, None, &mut members, &mut || [0; 16]);
+        let size = Size::of(&members.canonical(), &disclosures);
+        check_size(size, limits).map(|()| size)
     }
 
     /// The last element's place and hash.
     pub fn head(&self) -> Option<Head> {
         self.head
-    }
-
-    /// When the last element was recorded.
-    pub fn last_at(&self) -> Option<Timestamp> {
-        self.last_at
-    }
-
-    /// The last element's kind.
-    pub fn last(&self) -> Option<Kind> {
-        self.last
     }
 
     /// How many elements of that kind there are.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, json};
 use super::body;
+use super::path::Path;
 use super::query::{Query, idempotency_key, if_match};
 use crate::evidence::canonical::Value;
-use crate::journal::Close;
+use crate::journal::{Abort, Close};
 use crate::service::Service;
 
 pub(super) async fn finalize(
@@ -47,7 +48,8 @@ pub(super) async fn abort(
     sent: Body,
 ) -> Answer {
     let query = Query::read(raw, &["project"])?;
-    let (members, _) = body::object(&headers, sent).await?;
+    let key = idempotency_key(&headers)?;
+    let (members, bytes) = body::object(&headers, sent).await?;
     body::check_known(&members, &["reason", "force"])?;
     let force = match members.get("force") {
         None => false,
@@ -56,7 +58,7 @@ pub(super) async fn abort(
     };
     let reason = body::text(&members, "reason")?;
     let evidence_id = service.find(&run, query.one("project")?).await?;
-    service.abort(&evidence_id, reason, force).await?;
+    service.abort(&evidence_id, Abort { reason, force, key }, bytes).await?;
     Ok(json(
         StatusCode::ACCEPTED,
         &serde_json::json!({ "evidence_id": evidence_id, "abort_requested": true }),

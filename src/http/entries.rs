@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::answer::{Answer, json};
 use super::body::{self, JSON, NDJSON};
+use super::path::Path;
 use super::problem::Problem;
 use super::query::{Query, idempotency_key, if_match};
 use crate::evidence::chain::Head;
@@ -52,12 +53,12 @@ pub(super) async fn append(
 ) -> Answer {
     let query = Query::read(raw, &["project"])?;
     let (key, if_match) = (idempotency_key(&headers)?, if_match(&headers)?);
-    body::check_media_type(&headers, &[JSON, NDJSON])?;
-    let many = body::media_type(&headers) == NDJSON;
+    let many = body::media_type(&headers).as_deref() == Some(NDJSON);
     let max_bytes = if many { body::MAX_NDJSON_BYTES } else { body::MAX_JSON_BYTES };
-    let bytes = body::read(&headers, sent, max_bytes).await?;
+    let sent = body::read(&headers, sent, &[JSON, NDJSON], max_bytes).await?;
+    let bytes = &sent.bytes;
     let evidence_id = service.find(&run, query.one("project")?).await?;
-    let parse = || if many { lines(&bytes) } else { Ok(vec![(0, Entry::parse(&body::parse(&bytes)?)?)]) };
+    let parse = || if many { lines(bytes) } else { Ok(vec![(0, Entry::parse(&body::parse(bytes)?)?)]) };
     let entries = if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse)? } else { parse()? };
     let (numbers, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();
     let done = service.append(&evidence_id, Append { entries, if_match, key }, bytes.len()).await;
@@ -87,7 +88,7 @@ fn lines(bytes: &[u8]) -> Result<Vec<(usize, Entry)>, Problem> {
         entries.push((number, entry));
     }
     if entries.is_empty() {
-        return Err(Problem::new(422, "member_invalid", "no entry in the body"));
+        return Err(Problem::new(422, "no_entries", "no entry in the body; send one a line"));
     }
     Ok(entries)
 }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::answer::{Answer, json, text};
 use super::body;
+use super::kept::kept;
+use super::path::Path;
 use super::problem::Problem;
 use super::query::Query;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
-use crate::service::Service;
+use crate::service::{Service, judge};
 
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
@@ -32,7 +34,7 @@ pub(super) async fn fetch(
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         }
-        false => text(StatusCode::OK, stored.file, "application/json"),
+        false => text(StatusCode::OK, kept(stored.file, stored.place), "application/json"),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -81,7 +83,7 @@ pub(super) async fn verify(
         let wrong = || Problem::parameter("expect", "member=value expected, like result=succeeded");
         held.expected.push(parsed.ok_or_else(wrong)?);
     }
-    body::check_media_type(&headers, &[body::JSON])?;
-    let file = body::read(&headers, sent, MAX_FILE_BYTES).await?;
-    Ok(json(StatusCode::OK, &service.judge(file.to_vec(), held).await?))
+    let _place = service.judge_place().await?;
+    let file = body::read(&headers, sent, &[body::JSON], MAX_FILE_BYTES).await?.bytes;
+    Ok(json(StatusCode::OK, &judge(file, held).await?))
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, json, put};
 use super::body;
+use super::path::Path;
 use super::query::{Query, idempotency_key};
 use super::runs::plain;
 use crate::evidence::canonical::Value;

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 
 use super::answer::put;
+use super::body::drain;
 use crate::evidence::canonical::JsonError;
 use crate::journal::Refusal;
 use crate::service::ServiceError;
@@ -85,7 +86,8 @@ impl IntoResponse for Problem {
     }
 }
 
-pub(super) async fn no_route(uri: Uri) -> Problem {
+pub(super) async fn no_route(uri: Uri, body: Body) -> Problem {
+    drain(body).await;
     Problem::new(404, "route_not_found", format!("there is nothing at {}", uri.path()))
 }
 

@@ -54,8 +54,10 @@ impl Query {
 
 /// `Idempotency-Key`: 1–255 visible ASCII characters.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
     match value.to_str() {
+        _ if values.next().is_some() => Err(Problem::parameter("Idempotency-Key", "may stand once only")),
         Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
             Ok(Some(key.to_owned()))
         }

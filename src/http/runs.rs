@@ -3,23 +3,25 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::answer::{Answer, json, put, summary, text};
 use super::body;
+use super::kept::kept;
+use super::path::Path;
 use super::problem::Problem;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
+use crate::evidence::envelope::RESULTS;
 use crate::journal::{Opening, State as RunState};
 use crate::service::{RunFilter, Service, is_evidence_id};
 
 pub(super) async fn open(State(service): State<Arc<Service>>, headers: HeaderMap, sent: Body) -> Answer {
     let key = idempotency_key(&headers)?;
-    body::check_media_type(&headers, &[body::JSON])?;
-    let bytes = body::read(&headers, sent, body::MAX_JSON_BYTES).await?;
-    let opening = Opening::parse(&body::parse(&bytes)?)?;
-    let (overview, standing, created) = service.open(opening, key).await?;
+    let sent = body::read(&headers, sent, &[body::JSON], body::MAX_JSON_BYTES).await?;
+    let opening = Opening::parse(&body::parse(&sent.bytes)?)?;
+    let (overview, standing, created) = service.open(opening, key, sent.bytes.len()).await?;
     let own = format!("/v1/runs/{}", overview.evidence_id);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let opened = serde_json::json!({
@@ -55,6 +57,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>, RawQuery(raw): Raw
     let state = |text: &str| {
         [RunState::Open, RunState::Closing, RunState::Sealed].into_iter().find(|state| state.as_str() == text)
     };
+    let result = |text: &str| RESULTS.contains(&text).then(|| text.to_owned());
     let mut labels = Vec::new();
     for label in query.all("label") {
         let (name, value) =
@@ -64,7 +67,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>, RawQuery(raw): Raw
     let filter = RunFilter {
         project: own("project")?,
         state: query.parsed("state", "open, closing or sealed", state)?,
-        result: own("result")?,
+        result: query.parsed("result", "succeeded, failed, aborted or expired", result)?,
         commit_sha: own("commit_sha")?,
         labels,
         opened_after: time("opened_after")?,
@@ -102,14 +105,15 @@ pub(super) async fn snapshot(
     put(&mut shown, "pending_steps", plain(&objects(snapshot.pending_steps)));
     put(&mut shown, "open_gates", plain(&objects(snapshot.open_gates)));
     let mut body = shown.to_string();
-    if let Some(envelope) = snapshot.envelope {
-        // The envelope goes in as the text that it is.
-        body.pop();
-        body.push_str(",\"envelope\":");
-        body.push_str(&envelope);
-        body.push('}');
-    }
-    Ok(text(StatusCode::OK, body, "application/json"))
+    let Some((envelope, place)) = snapshot.envelope else {
+        return Ok(text(StatusCode::OK, body, "application/json"));
+    };
+    // The envelope goes in as the text that it is.
+    body.pop();
+    body.push_str(",\"envelope\":");
+    body.push_str(&envelope);
+    body.push('}');
+    Ok(text(StatusCode::OK, kept(body.into_bytes(), place), "application/json"))
 }
 
 /// The same value for serde_json.

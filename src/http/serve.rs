@@ -11,6 +11,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
+use super::impatient::Impatient;
+
 /// How long the head of a request may take, and a connection be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long requests under way may take once the service is to end.
@@ -32,7 +34,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, end: impl Futur
                 // Answers are small and awaited: none waits for the next one to fill a segment.
                 let _ = stream.set_nodelay(true);
                 let service = TowerToHyperService::new(router.clone());
-                let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+                let connection =
+                    connections.watch(http.serve_connection(TokioIo::new(Impatient::new(stream)), service));
                 // A connection that breaks concerns nobody else.
                 tokio::spawn(async move { drop(connection.await) });
             }

@@ -4,7 +4,7 @@ use super::refusal::Refusal;
 use super::reserved::is_reserved;
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::digest::Digest;
-use crate::evidence::envelope::{Fault, FaultReason, Kind, contains_commitment};
+use crate::evidence::envelope::{Fault, FaultReason, Kind, contains_commitment, pointer};
 
 /// What the service alone sets, whatever the element.
 const OF_THE_SERVICE: &[&str] = &[
@@ -61,13 +61,22 @@ impl Entry {
             EntryKind::StepStarted => check_started(&members)?,
             EntryKind::Element(Kind::Artifact) => derive_content_uri(&mut members),
             EntryKind::Element(Kind::Event) => check_name(&members)?,
+            EntryKind::Element(Kind::Redaction) => check_path(&members)?,
             EntryKind::Element(_) => {}
         }
         let name = match kind {
             EntryKind::StepStarted => "step_started",
             EntryKind::Element(kind) => kind.as_str(),
         };
-        let request = request_digest(name, &members);
+        // The first attempt is the same whether it is numbered or not.
+        let request = match members.count("attempt") {
+            Some(1) => {
+                let mut unnumbered = members.clone();
+                unnumbered.remove("attempt");
+                request_digest(name, &unnumbered)
+            }
+            _ => request_digest(name, &members),
+        };
         Ok(Self { kind, members, request })
     }
 
@@ -109,6 +118,16 @@ fn check_started(members: &Object<'_>) -> Result<(), Refusal> {
 fn check_name(members: &Object<'_>) -> Result<(), Refusal> {
     match members.text("name") {
         Some(name) if is_reserved(name) => Err(Refusal::EventNameReserved { name: name.to_owned() }),
+        Some("custom:") => Err(Fault::expected("a name after custom:").under("name").into()),
+        _ => Ok(()),
+    }
+}
+
+fn check_path(members: &Object<'_>) -> Result<(), Refusal> {
+    match members.text("path") {
+        Some(path) if pointer::tokens(path).is_none() => {
+            Err(Fault::expected("a JSON pointer (RFC 6901) into the envelope").under("path").into())
+        }
         _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! What was asked before, and how it was answered.
 
-use super::body::Receipt;
+use super::body::{KeyUse, Receipt};
 use super::entry::{Entry, EntryKind};
 use super::refusal::Refusal;
 use super::request::Answer;
@@ -11,7 +11,16 @@ use crate::evidence::envelope::Kind;
 impl Run {
     /// An answer to what adds nothing.
     pub(crate) fn unchanged(&self, receipts: Vec<Receipt>) -> Answer {
-        Answer { receipts, head: self.head(), records: Vec::new(), key: None }
+        Answer { receipts, head: self.head(), records: Vec::new(), key: None, gate_id: None }
+    }
+
+    /// The answer to what was asked before; a new key stands for it too.
+    pub(super) fn again(&mut self, key: Option<String>, request: Digest, receipts: Vec<Receipt>) -> Answer {
+        let key = key.map(|key| (key, KeyUse::new(request, &receipts, self.head())));
+        if let Some((key, used)) = &key {
+            self.keys.insert(key.clone(), used.clone());
+        }
+        Answer { key, ..self.unchanged(receipts) }
     }
 
     /// What a key was answered, if it was.
@@ -21,7 +30,7 @@ impl Run {
             return Err(Refusal::KeyReused);
         }
         let receipts = used.positions().map(|pos| self.receipt(pos)).collect();
-        Ok(Some(Answer { receipts, head: used.head, records: Vec::new(), key: None }))
+        Ok(Some(Answer { head: used.head, ..self.unchanged(receipts) }))
     }
 
     /// What was answered for this entry, if it is there already.
@@ -58,9 +67,18 @@ impl Run {
         }
     }
 
-    pub(super) fn resolved_before(&self, gate_id: String, request: Digest) -> Result<Answer, Refusal> {
-        match (self.answers.get(&Id::Gate(gate_id.clone())), self.gates.get(&gate_id)) {
-            (Some(given), _) if given.request == request => Ok(self.unchanged(vec![self.receipt(given.pos)])),
+    pub(super) fn resolved_before(
+        &mut self,
+        gate_id: String,
+        key: Option<String>,
+        request: Digest,
+    ) -> Result<Answer, Refusal> {
+        let given = self.answers.get(&Id::Gate(gate_id.clone())).copied();
+        match (given, self.gates.get(&gate_id)) {
+            (Some(given), _) if given.request == request => {
+                let receipt = self.receipt(given.pos);
+                Ok(self.again(key, request, vec![receipt]))
+            }
             (_, Some(GateState::Resolved(gate))) if gate.text("decision") != Some("unanswered") => {
                 let decision = gate.text("decision").unwrap_or_default().to_owned();
                 Err(Refusal::GateResolved { gate_id, decision })

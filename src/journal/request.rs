@@ -31,6 +31,8 @@ pub struct Answer {
     pub records: Vec<JournalRecord>,
     /// The idempotency key, to be stored with them.
     pub key: Option<(String, KeyUse)>,
+    /// The gate that was opened.
+    pub gate_id: Option<String>,
 }
 
 /// Entries to record, all or none.
@@ -84,6 +86,17 @@ impl GateDecision {
             GateDecision::Rejected => "rejected",
         }
     }
+}
+
+/// A run that is to stop.
+#[derive(Clone, Debug)]
+pub struct Abort {
+    /// Why.
+    pub reason: Option<String>,
+    /// Close it at once, whatever its producer does.
+    pub force: bool,
+    /// The idempotency key.
+    pub key: Option<String>,
 }
 
 /// How a run is to be closed.

@@ -6,6 +6,7 @@ use super::standing::{Counts, Overview, Standing, State};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::{Head, Link};
 use crate::evidence::digest::Digest;
+use crate::evidence::envelope::limits::Limits;
 use crate::evidence::envelope::{Kind, NotPrivate, PrivateMembers};
 use crate::evidence::record::{self, Size, Tally};
 use crate::evidence::revertible::RevertibleMap;
@@ -35,6 +36,8 @@ pub(super) struct Flags {
     /// Room for what pending steps and open gates become at the close.
     pub(super) reserve: Size,
     pub(super) open_gates: usize,
+    /// The number that was last tried for a gate without a name.
+    pub(super) gate_number: usize,
     pub(super) active_at: Option<Timestamp>,
     pub(super) abort_requested_at: Option<Timestamp>,
     pub(super) result: Option<String>,
@@ -220,7 +223,7 @@ impl Run {
 
     /// What was accepted has a size: it was measured before.
     fn size_at_close(&self, kind: Kind, members: Object<'static>) -> Size {
-        self.tally.size_of(kind, &members, &self.private).unwrap_or_default()
+        self.tally.size_of(kind, &members, &self.private, &Limits::default()).unwrap_or_default()
     }
 
     /// Forgets how things were: what was recorded is durable.
@@ -323,13 +326,9 @@ impl Run {
         self.gates.get(gate_id)
     }
 
-    /// The gate that was opened by the record at that place.
-    pub fn gate_at(&self, pos: Pos) -> Option<String> {
-        let opened = |(id, given): (&Id, &Given)| match id {
-            Id::GateOpened(gate_id) if given.pos == pos => Some(gate_id.clone()),
-            _ => None,
-        };
-        self.answers.range(Id::GateOpened(String::new())..Id::Observation(String::new())).find_map(opened)
+    /// How many bytes a close of it would record at the most, but for the outcome.
+    pub fn reserved_bytes(&self) -> usize {
+        self.flags.reserve.open
     }
 
     /// An open gate as anybody may see it: without what will be withheld.

@@ -4,7 +4,7 @@ use super::{Service, ServiceError};
 use crate::append::{Ask, Done};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
-use crate::journal::{Close, State};
+use crate::journal::{Abort, Close, State};
 
 /// A run that is closed and sealed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,26 +30,22 @@ impl Service {
         Ok(Closed { envelope_digest, head: standing.head })
     }
 
-    /// Asks the producer to stop; with `force` the run is closed at once.
+    /// Asks the producer to stop; with `force` the run is closed in the same step, and sealed by itself.
     pub(crate) async fn abort(
         &self,
         evidence_id: &str,
-        reason: Option<String>,
-        force: bool,
+        abort: Abort,
+        bytes: usize,
     ) -> Result<(), ServiceError> {
-        self.lanes.ask(evidence_id, Ask::Abort(reason.clone()), 0).await?;
+        let force = abort.force;
+        self.lanes.ask(evidence_id, Ask::Abort(abort), bytes).await?;
         if force {
-            let close = Close { result: "aborted".into(), reason, if_match: None, key: None };
-            match self.finalize(evidence_id, close, 0).await {
-                // It is closed; the seal comes by itself.
-                Err(ServiceError::SealPending { .. }) | Ok(_) => {}
-                Err(error) => return Err(error),
-            }
+            self.seal_by_itself(evidence_id);
         }
         Ok(())
     }
 
-    /// Closes a run that nobody closed in time, and sees to its seal.
+    /// Closes a run that nobody closed in time.
     pub(super) async fn close_overdue(
         &self,
         evidence_id: &str,
@@ -57,11 +53,20 @@ impl Service {
         reason: String,
     ) -> Result<(), ServiceError> {
         let close = Close { result: result.to_owned(), reason: Some(reason), if_match: None, key: None };
-        match self.finalize(evidence_id, close, 0).await {
-            Ok(_) | Err(ServiceError::SealPending { .. }) => Ok(()),
+        match self.lanes.ask(evidence_id, Ask::Close(close), 0).await {
+            Ok(_) => {
+                self.seal_by_itself(evidence_id);
+                Ok(())
+            }
             // Somebody closed it in the meantime.
             Err(_) if self.standing(evidence_id).await?.1.state != State::Open => Ok(()),
-            Err(error) => Err(error),
+            Err(rejection) => Err(rejection.into()),
         }
+    }
+
+    /// Seals without anybody waiting for it; what fails is tried again by the sweeper.
+    fn seal_by_itself(&self, evidence_id: &str) {
+        let (sealer, evidence_id) = (self.sealer.clone(), evidence_id.to_owned());
+        tokio::spawn(async move { drop(sealer.seal(evidence_id).await) });
     }
 }

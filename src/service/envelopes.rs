@@ -1,13 +1,23 @@
 //! Sealed envelopes: fetched, and judged.
 
+use std::time::Duration;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, SemaphorePermit};
+
 use super::{Service, ServiceError};
+use crate::append::Rejection;
 use crate::evidence::digest::Digest;
 use crate::evidence::verify::{Held, Report, verify};
+
+/// How long somebody waits for a place.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A sealed envelope as it is stored.
 pub(crate) struct StoredEnvelope {
     pub(crate) envelope_digest: Digest,
     pub(crate) file: Vec<u8>,
+    /// To be kept until the file is sent.
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 impl Service {
@@ -18,23 +28,43 @@ impl Service {
             return Err(ServiceError::NotSealed { state: standing.state });
         };
         let evidence_id = evidence_id.to_owned();
-        let _permit = self.whole.acquire().await.map_err(ServiceError::unavailable)?;
+        let place = self.whole_place().await?;
         let file = self.read(move |store| store.sealed_file(&evidence_id)).await?;
         let file = file.ok_or_else(|| ServiceError::unavailable("the sealed file is not there"))?;
-        Ok(StoredEnvelope { envelope_digest, file })
+        Ok(StoredEnvelope { envelope_digest, file, place })
     }
 
     /// Judges the stored bytes with the service's keyring, now.
     pub(crate) async fn verification(&self, evidence_id: &str) -> Result<Report, ServiceError> {
-        let file = self.envelope(evidence_id).await?.file;
+        let stored = self.envelope(evidence_id).await?;
+        let _place = self.judge_place().await?;
         let held = Held { keyring: Some(self.keyring.clone()), ..Held::default() };
-        self.judge(file, held).await
+        judge(stored.file, held).await
     }
 
-    /// Judges bytes by what is held.
-    pub(crate) async fn judge(&self, file: Vec<u8>, held: Held) -> Result<Report, ServiceError> {
-        let _permit = self.whole.acquire().await.map_err(ServiceError::unavailable)?;
-        let judged = tokio::task::spawn_blocking(move || verify(&file, &held).into_report()).await;
-        judged.map_err(ServiceError::unavailable)
+    /// A place among those that may have a file judged; `Busy` if none is free for too long.
+    pub(crate) async fn judge_place(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
+        soon(self.judging.acquire()).await
     }
+
+    /// A place among those that may have a whole envelope in memory; `Busy` if none is free for too long.
+    pub(super) async fn whole_place(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        soon(self.whole.clone().acquire_owned()).await
+    }
+}
+
+async fn soon<T>(place: impl Future<Output = Result<T, AcquireError>>) -> Result<T, ServiceError> {
+    match tokio::time::timeout(PATIENCE, place).await {
+        Ok(place) => place.map_err(ServiceError::unavailable),
+        Err(_) => Err(ServiceError::Rejected(Rejection::Busy)),
+    }
+}
+
+/// Judges bytes by what is held, beside other work.
+pub(crate) async fn judge(
+    file: impl AsRef<[u8]> + Send + 'static,
+    held: Held,
+) -> Result<Report, ServiceError> {
+    let judged = tokio::task::spawn_blocking(move || verify(file.as_ref(), &held).into_report()).await;
+    judged.map_err(ServiceError::unavailable)
 }

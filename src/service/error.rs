@@ -38,7 +38,9 @@ impl ServiceError {
             ServiceError::Rejected(Rejection::DiskFull { .. }) => ("disk_full", 507),
             ServiceError::Rejected(Rejection::NotFound) => ("run_not_found", 404),
             ServiceError::Rejected(Rejection::RunExists { .. }) => ("run_exists", 409),
-            ServiceError::Rejected(Rejection::Unavailable(_)) => ("store_unavailable", 503),
+            ServiceError::Rejected(Rejection::Unavailable(_) | Rejection::Unknown(_)) => {
+                ("store_unavailable", 503)
+            }
             ServiceError::Rejected(Rejection::Refused { refusal, .. }) => (refusal.code(), status(refusal)),
         }
     }
@@ -107,7 +109,11 @@ impl fmt::Display for ServiceError {
                     f,
                     "the project has a run {run_id:?} already, opened with another body ({evidence_id}); choose another run_id"
                 ),
-                Rejection::Unavailable(why) => write!(f, "nothing was recorded: {why}; try again later"),
+                Rejection::Unavailable(why) => write!(f, "{why}; try again later"),
+                Rejection::Unknown(why) => write!(
+                    f,
+                    "the store failed: {why}; what was sent may be recorded or not: send the same again, with the same Idempotency-Key"
+                ),
             },
         }
     }

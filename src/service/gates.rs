@@ -24,9 +24,7 @@ impl Service {
         bytes: usize,
     ) -> Result<(Done, GateView), ServiceError> {
         let done = self.lanes.ask(evidence_id, Ask::OpenGate(gate), bytes).await?;
-        let pos = done.answer.receipts.first().map(|receipt| receipt.pos).unwrap_or_default();
-        let view = self.lanes.view(evidence_id, move |run| view(run, run.gate_at(pos).as_deref()?)).await?;
-        let view = view.ok_or_else(|| ServiceError::unavailable("the gate is gone"))?;
+        let view = self.gate(evidence_id, done.answer.gate_id.as_deref().unwrap_or_default()).await?;
         Ok((done, view))
     }
 
@@ -59,12 +57,12 @@ impl Service {
         gate_id: &str,
         wait: Duration,
     ) -> Result<GateView, ServiceError> {
-        let mut committed = self.lanes.watch(evidence_id);
+        let mut recorded = self.lanes.watch_gates(evidence_id);
         let resolved = async {
             loop {
-                committed.borrow_and_update();
+                recorded.borrow_and_update();
                 let gate = self.gate(evidence_id, gate_id).await?;
-                if gate.resolved || committed.changed().await.is_err() {
+                if gate.resolved || recorded.changed().await.is_err() {
                     return Ok(gate);
                 }
             }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 pub(crate) use crate::append::Done;
 pub(crate) use crate::store::layout::is_evidence_id;
+pub(crate) use envelopes::judge;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
 pub(crate) use runs::RunFilter;
@@ -36,8 +37,10 @@ use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
 use crate::store::{Store, StoreError};
 
-/// How many whole envelopes are read or judged at once: each may take hundreds of megabytes.
-const WHOLE_AT_ONCE: usize = 2;
+/// How many whole envelopes are read and sent at once: each may have tens of megabytes.
+const WHOLE_AT_ONCE: usize = 16;
+/// How many files are judged at once: each may take gigabytes.
+const JUDGED_AT_ONCE: usize = 2;
 
 /// The service over one store.
 pub(crate) struct Service {
@@ -46,8 +49,10 @@ pub(crate) struct Service {
     opens: Arc<Opens>,
     sealer: Arc<Sealer>,
     committer: Arc<Committer>,
-    /// Whole envelopes in memory at once.
-    whole: Semaphore,
+    /// For whole envelopes that are read, until they are sent.
+    whole: Arc<Semaphore>,
+    /// For files that are posted to be judged.
+    judging: Semaphore,
     surroundings: Arc<Surroundings>,
     keyring: Keyring,
     /// What is withheld in runs that are opened.
@@ -55,7 +60,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts on a store: registers the key, and seals what was closing when the service before it ended.
+    /// Starts on a store, and registers the key. What was closing when the service before it ended is sealed by [`sweep`](Self::sweep).
     pub(crate) fn start(
         store: Arc<dyn Store>,
         key: SigningKey,
@@ -74,8 +79,19 @@ impl Service {
         let sealer =
             Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), key, own);
         let private = DEFAULT_PRIVATE.map(str::to_owned).to_vec();
-        let whole = Semaphore::new(WHOLE_AT_ONCE);
-        Ok(Arc::new(Self { store, lanes, opens, sealer, committer, whole, surroundings, keyring, private }))
+        let (whole, judging) = (Arc::new(Semaphore::new(WHOLE_AT_ONCE)), Semaphore::new(JUDGED_AT_ONCE));
+        Ok(Arc::new(Self {
+            store,
+            lanes,
+            opens,
+            sealer,
+            committer,
+            whole,
+            judging,
+            surroundings,
+            keyring,
+            private,
+        }))
     }
 
     /// Whether everything answers that a run needs from opening to seal; what does not, in words.

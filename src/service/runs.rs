@@ -1,5 +1,7 @@
 //! Runs: opened, found, listed, shown.
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Service, ServiceError};
 use crate::append::OpenRun;
 use crate::evidence::canonical::Object;
@@ -52,8 +54,8 @@ pub(crate) struct Snapshot {
     pub(crate) pending_steps: Vec<Object<'static>>,
     /// JSON objects.
     pub(crate) open_gates: Vec<Object<'static>>,
-    /// Canonical text.
-    pub(crate) envelope: Option<String>,
+    /// Canonical text, and its place, to be kept until it is sent.
+    pub(crate) envelope: Option<(String, OwnedSemaphorePermit)>,
 }
 
 impl Service {
@@ -62,8 +64,9 @@ impl Service {
         &self,
         opening: Opening,
         key: Option<String>,
+        bytes: usize,
     ) -> Result<(Overview, Standing, bool), ServiceError> {
-        let run = OpenRun { opening, private: self.private.clone(), key };
+        let run = OpenRun { opening, private: self.private.clone(), key, bytes };
         Ok(self.opens.open(run).await?)
     }
 
@@ -75,15 +78,14 @@ impl Service {
         let (run, project) = (run.to_owned(), project.map(str::to_owned));
         let mut found = self
             .read(move |store| {
-                let mut found = store.named(&run)?;
+                // An evidence_id is ours: no run_id that somebody chose stands in its way.
                 if is_evidence_id(&run)
                     && let Some((overview, _)) = store.run(&run)?
-                    && !found.iter().any(|(_, evidence_id)| *evidence_id == run)
+                    && project.as_ref().is_none_or(|project| *project == overview.project)
                 {
-                    found.push((overview.project, run));
+                    return Ok(vec![(overview.project, run)]);
                 }
-                found.retain(|(of, _)| project.as_ref().is_none_or(|project| project == of));
-                Ok(found)
+                store.named(&run, project.as_deref())
             })
             .await?;
         match (found.pop(), found.is_empty()) {
@@ -113,22 +115,23 @@ impl Service {
         evidence_id: &str,
         with_envelope: bool,
     ) -> Result<Snapshot, ServiceError> {
-        let look = |run: &Run| Snapshot {
-            overview: run.overview().clone(),
-            standing: run.standing(),
-            pending_steps: pending_steps(run),
-            open_gates: run.open_gates().into_iter().map(|gate| run.shown_gate(&gate.members)).collect(),
-            envelope: None,
+        let (overview, standing) = self.standing(evidence_id).await?;
+        let mut snapshot = match standing.state {
+            // Nothing waits in it, so its journal need not be read for that.
+            State::Sealed => {
+                let (pending_steps, open_gates) = (Vec::new(), Vec::new());
+                Snapshot { overview, standing, pending_steps, open_gates, envelope: None }
+            }
+            _ => self.lanes.view(evidence_id, look).await?,
         };
-        let mut snapshot = self.lanes.view(evidence_id, look).await?;
         if with_envelope {
-            let _permit = self.whole.acquire().await.map_err(ServiceError::unavailable)?;
+            let place = self.whole_place().await?;
             let (evidence_id, pos) = (evidence_id.to_owned(), snapshot.standing.pos);
             let envelope = self.read(move |store| {
                 let count = usize::try_from(pos.saturating_add(1)).unwrap_or(usize::MAX);
                 Ok(envelope_text(&store.records(&evidence_id, 0, count)?))
             });
-            snapshot.envelope = Some(envelope.await?);
+            snapshot.envelope = Some((envelope.await?, place));
         }
         Ok(snapshot)
     }
@@ -138,6 +141,16 @@ impl Service {
         let evidence_id = evidence_id.to_owned();
         let found = self.read(move |store| -> Result<_, StoreError> { store.run(&evidence_id) }).await?;
         found.ok_or_else(ServiceError::not_found)
+    }
+}
+
+fn look(run: &Run) -> Snapshot {
+    Snapshot {
+        overview: run.overview().clone(),
+        standing: run.standing(),
+        pending_steps: pending_steps(run),
+        open_gates: run.open_gates().into_iter().map(|gate| run.shown_gate(&gate.members)).collect(),
+        envelope: None,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::store::{Batch, Outcome, SealedFile, Store};
 /// How large a chunk of a stored file is.
 const CHUNK_BYTES: usize = 256 << 10;
 /// How many chunks are written at once, so that they hold up nobody.
-const CHUNKS_AT_ONCE: usize = 1;
+const CHUNKS_AT_ONCE: usize = 4;
 /// How many runs are sealed at once.
 const AT_ONCE: usize = 1;
 
@@ -78,10 +78,10 @@ impl Sealer {
     }
 
     async fn seal_once(self: &Arc<Self>, evidence_id: &str) -> Result<Digest, String> {
-        let permit = self.permits.acquire().await.map_err(told)?;
+        // Held until the file is stored: files do not pile up where the disk is slow.
+        let _permit = self.permits.acquire().await.map_err(told)?;
         let (sealer, id) = (self.clone(), evidence_id.to_owned());
         let made = tokio::task::spawn_blocking(move || sealer.make(&id)).await.map_err(told)??;
-        drop(permit);
         let Sealed { envelope_digest, file, .. } = match made {
             Made::Already(envelope_digest) => return Ok(envelope_digest),
             Made::Sealed(sealed) => sealed,

@@ -13,6 +13,8 @@ const EVERY: Duration = Duration::from_millis(500);
 const RETRY_ROUNDS: u32 = 10;
 /// How many runs are looked at in one round.
 const AT_ONCE: usize = 256;
+/// When a run that could not be closed is looked at again, in milliseconds.
+const AGAIN_MS: i64 = 30_000;
 /// How long a run that nobody asks stays in memory, in milliseconds.
 const IDLE_MS: i64 = 60_000;
 
@@ -25,7 +27,8 @@ impl Service {
         while let Some(service) = weak.upgrade() {
             // What fails is tried again in the next round.
             if round.is_multiple_of(RETRY_ROUNDS) {
-                let _ = service.seal_closing().await;
+                let service = service.clone();
+                tokio::spawn(async move { drop(service.seal_closing().await) });
             }
             let _ = service.close_due().await;
             let now = (service.surroundings.now)();
@@ -47,10 +50,10 @@ impl Service {
         let now = (self.surroundings.now)();
         for looked_at in self.read(move |store| store.due(now, AT_ONCE)).await? {
             let evidence_id = looked_at.1.clone();
-            // One run's failure is no other's: it is looked at again in the next round.
-            if let Ok(next) = self.look_at(&evidence_id, now).await {
-                self.read(move |store| store.put_off(&looked_at, next)).await?;
-            }
+            // One run's failure is no other's: it is looked at again, after those that wait behind it.
+            let later = Timestamp::from_unix_ms(now.unix_ms().saturating_add(AGAIN_MS));
+            let next = self.look_at(&evidence_id, now).await.unwrap_or(Some(later));
+            self.read(move |store| store.put_off(&looked_at, next)).await?;
         }
         Ok(())
     }

@@ -84,10 +84,11 @@ fn opened(n: u64, run_id: &str) -> (Run, Batch) {
     let limits = Limits::default();
     let around = &mut Around { now: at(n as i64), salt: &mut || [1; 16], limits: &limits };
     let (run, record) = opening.open(&id(n), ("counter", n), Vec::new(), around).unwrap();
-    let counter = Counter { sequence: "counter".into(), next: n + 1 };
+    let counter = Counter { sequence: "counter".into(), next: n };
     let batch = Batch {
         evidence_id: id(n),
-        opened: Some(Opened { overview: run.overview().clone(), counter, key: Some(format!("key-{n}")) }),
+        opened: Some(Opened { overview: run.overview().clone(), counter }),
+        open_key: Some(("p".into(), format!("key-{n}"))),
         records: vec![record],
         standing: Some(run.standing()),
         look_at: Some(at(n as i64 + 1_000)),
@@ -150,11 +151,13 @@ fn what_was_committed_is_read_back_as_it_was() {
         let some: Vec<u64> = store.records(&id(1), 1, 2).unwrap().iter().map(|record| record.pos).collect();
         assert_eq!(some, [1, 2]);
         assert_eq!(store.records(&id(1), 4, 9).unwrap(), []);
-        assert_eq!(store.named("r").unwrap(), [("p".to_owned(), id(1))]);
-        assert_eq!(store.named("").unwrap(), []);
+        assert_eq!(store.named("r", None).unwrap(), [("p".to_owned(), id(1))]);
+        assert_eq!(store.named("", None).unwrap(), []);
+        assert_eq!(store.named("r", Some("p")).unwrap(), [("p".to_owned(), id(1))]);
+        assert_eq!(store.named("r", Some("q")).unwrap(), []);
         assert_eq!(store.opened_with("p", "key-1").unwrap(), Some(id(1)));
         assert_eq!(store.opened_with("p", "key-2").unwrap(), None);
-        assert_eq!(store.counter("p").unwrap().unwrap().next, 2);
+        assert_eq!(store.counter("p").unwrap().unwrap().next, 1);
         assert_eq!(store.run(&id(2)).unwrap(), None);
     });
 }
@@ -167,6 +170,8 @@ fn a_batch_that_expects_something_else_is_lost_whole_and_harms_no_other() {
         // The same run again, and another one of the same name.
         assert_eq!(store.commit(&[open_one]), [Outcome::Lost]);
         assert_eq!(store.commit(&[opened(3, "one").1]), [Outcome::Lost]);
+        // A number that leaves one out.
+        assert_eq!(store.commit(&[opened(4, "four").1]), [Outcome::Lost]);
         assert_eq!(store.run(&id(3)).unwrap(), None);
         let stale = events(&mut one.clone(), &["stale"]);
         assert_eq!(store.commit(&[events(&mut one, &["first"])]), [Outcome::Done]);

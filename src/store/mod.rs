@@ -6,7 +6,8 @@
 //!   of it is written. One batch's failure is no other's.
 //! - `Unavailable` has written nothing. `Poisoned` may have written anything that was not acknowledged; nothing is taken from then
 //!   on, until the store is opened again and finds out what stands there.
-//! - What is read was committed: readers see a run up to its [`Standing`], which is written with its records, never beyond.
+//! - What is read was committed: readers see a run up to its [`Standing`], which is written last of its batch, never beyond.
+//! - The runs of a project are numbered without holes: an opening that does not take the next number is `Lost`.
 //! - Records never change. Nothing but [`layout`] encodes a stored key.
 
 #[cfg(test)]
@@ -35,6 +36,8 @@ pub(crate) struct Batch {
     /// The last record that the writer knew; `None` for a run that is opened.
     pub(crate) expected: Option<Pos>,
     pub(crate) opened: Option<Opened>,
+    /// A project, and an idempotency key that stands for opening this run.
+    pub(crate) open_key: Option<(String, String)>,
     pub(crate) records: Vec<JournalRecord>,
     pub(crate) keys: Vec<(String, KeyUse)>,
     /// Where the run stands with these records. Without, only chunks are written.
@@ -62,8 +65,6 @@ pub(crate) struct Opened {
     pub(crate) overview: Overview,
     /// The project's counter after it.
     pub(crate) counter: Counter,
-    /// The idempotency key that it was opened with.
-    pub(crate) key: Option<String>,
 }
 
 /// How many runs a project has had.
@@ -143,8 +144,8 @@ pub(crate) trait Store: Send + Sync {
     /// Committed records from that place on, at most so many.
     fn records(&self, evidence_id: &str, from: Pos, limit: usize) -> Read<Vec<JournalRecord>>;
     fn keys(&self, evidence_id: &str) -> Read<Vec<(String, KeyUse)>>;
-    /// The runs of that name: project and evidence_id.
-    fn named(&self, run_id: &str) -> Read<Vec<(String, String)>>;
+    /// The run of that name in the project, or some of the runs of that name: project and evidence_id.
+    fn named(&self, run_id: &str, project: Option<&str>) -> Read<Vec<(String, String)>>;
     fn counter(&self, project: &str) -> Read<Option<Counter>>;
     /// The run that was opened with that key.
     fn opened_with(&self, project: &str, key: &str) -> Read<Option<String>>;

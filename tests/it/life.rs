@@ -189,21 +189,14 @@ fn a_run_is_reported_by_commands_alone() {
     let told = |arguments: &[&str]| ok(&[arguments, &at].concat());
     assert!(told(&["run", "step", "unit", "--kind", "test"]).starts_with("noted at "));
     let head = told(&["run", "artifact", "widget.bin", "--id", "widget", "--kind", "binary"]);
-    told(&[
-        "run",
-        "step",
-        "unit",
-        "--kind",
-        "test",
-        "--status",
-        "passed",
-        "--exit-code",
-        "0",
-        "--artifact-id",
-        "widget",
-    ]);
+    told(&["run", "step", "unit", "--status", "passed", "--exit-code", "0", "--artifact-id", "widget"]);
     told(&["run", "observe", "coverage", "0.93", "--basis", "widget"]);
     told(&["run", "event", "checkpoint", "--data", "{\"shard\":3}"]);
+    told(&["run", "step", "alone", "--status", "skipped"]);
+    let recorded = server.get(&format!("/v1/runs/{id}")).json()["envelope"]["execution"]["steps"].clone();
+    let kinds: Vec<&str> =
+        recorded.as_array().unwrap().iter().map(|step| step["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["test", "command"], "a step keeps the kind that it started with");
     let refused = run(&[&["run", "step", "unit", "--kind", "test", "--status", "failed"][..], &at].concat());
     assert_eq!(refused.status, 1);
     assert!(refused.stderr.contains("step_exists"), "{refused:?}");

@@ -84,13 +84,24 @@ fn entries_that_break_the_model_are_refused_at_the_member() {
         (json!({ "type": "artifact", "artifact_id": "a", "digest": "md5:00" }), "member_invalid", "/digest"),
         (json!({ "type": "event", "name": "run_finalized" }), "event_name_reserved", "/name"),
         (json!({ "type": "event", "name": "token" }), "event_name_reserved", "/name"),
+        (json!({ "type": "event", "name": "custom:" }), "member_invalid", "/name"),
+        (
+            json!({ "type": "redaction", "rule_id": "r", "path": "a", "match_type": "exact", "match_count": 1 }),
+            "member_invalid",
+            "/path",
+        ),
     ] {
         let answer = service.entry(entry.clone());
         service.refused(&answer, 422, code, Some(pointer));
     }
     let data: serde_json::Map<String, Value> =
         (0..5).map(|i| (format!("m{i}"), "x".repeat(60_000).into())).collect();
-    service.refused(&service.entry(step(json!({ "data": data }))), 413, "element_too_large", None);
+    service.refused(&service.entry(step(json!({ "data": data.clone() }))), 413, "element_too_large", None);
+    // Also what would be recorded of it only at the close.
+    let started = json!({ "type": "step_started", "step_id": "s", "kind": "test", "data": data });
+    service.refused(&service.entry(started), 413, "element_too_large", None);
+    let gate = json!({ "reason": "\u{1}".repeat(60_000) });
+    service.refused(&service.server.post(&service.path("/gates"), &gate), 413, "element_too_large", None);
     let mut deep = json!(1);
     for _ in 0..60 {
         deep = json!([deep]);
@@ -127,7 +138,20 @@ fn bodies_that_are_not_what_they_should_be_are_refused() {
     service.refused(&send(&[("Content-Type", "text/plain")], b"{}"), 415, "media_type_unsupported", None);
     service.refused(&send(&[], b"{}"), 415, "media_type_unsupported", None);
     service.refused(&send(&[JSON], &vec![b' '; (1 << 20) + 1]), 413, "body_too_large", None);
-    service.refused(&send(&[NDJSON], b"\n\n"), 422, "member_invalid", None);
+    service.refused(&send(&[NDJSON], b"\n\n"), 422, "no_entries", None);
+    for headers in [
+        &[("Content-Type", "application/json; charset=utf-16")][..],
+        &[JSON, JSON],
+        &[JSON, ("Content-Encoding", "gzip")],
+    ] {
+        service.refused(&send(headers, b"{}"), 415, "media_type_unsupported", None);
+    }
+    // The answer is seen though the body goes on.
+    service.refused(&send(&[JSON], &vec![b' '; 8 << 20]), 413, "body_too_large", None);
+    let long = [b"{\"type\":\"event\",\"name\":\"".to_vec(), vec![b'x'; 2 << 20], b"\"}".to_vec()].concat();
+    let answer = send(&[NDJSON], &long);
+    service.refused(&answer, 400, "json.too_large", None);
+    assert_eq!(answer.json()["line"], 1);
     let lines = "{\"type\":\"event\",\"name\":\"e\"}\n".repeat(10_001);
     service.refused(&send(&[NDJSON], lines.as_bytes()), 422, "too_many_entries", None);
     // All or nothing, and the line is told.
@@ -240,6 +264,14 @@ fn what_contradicts_the_record_is_refused() {
         |result: &str| service.server.post(&service.path("/finalize"), &json!({ "result": result }));
     service.refused(&finalize("succeeded"), 409, "result_contradicted", None);
     service.refused(&finalize("expired"), 422, "member_invalid", Some("/result"));
+    let too_long = json!({ "reason": "x".repeat(70_000), "force": true });
+    service.refused(
+        &service.server.post(&service.path("/abort"), &too_long),
+        422,
+        "member_invalid",
+        Some("/reason"),
+    );
+    assert_eq!(service.server.get(&service.path("")).json()["abort_requested"], false);
     assert_eq!(service.server.post(&service.path("/abort"), &json!({ "reason": "enough" })).status, 202);
     assert_eq!(service.server.get(&service.path("")).json()["abort_requested"], true);
     assert_eq!(finalize("failed").status, 200);
@@ -278,6 +310,15 @@ fn runs_are_found_by_name_and_told_apart() {
             None,
         );
     }
+    // A run_id that is another run's evidence_id takes nothing from that one.
+    let squat = service.server.post("/v1/runs", &json!({ "project": "q", "run_id": service.run }));
+    assert_eq!(squat.status, 201);
+    for query in ["", "?project=p"] {
+        let found = service.server.get(&service.path(query)).json();
+        assert_eq!(found["evidence_id"].as_str(), Some(service.run.as_str()));
+    }
+    assert_eq!(service.server.get(&service.path("?project=q")).json()["project"], "q");
+    service.refused(&service.server.get("/v1/runs/%ff"), 400, "path_invalid", None);
     let with_key = |body: Value| {
         service.server.request(
             "POST",
@@ -349,6 +390,7 @@ fn the_list_of_runs_is_filtered_and_paged() {
         "limit=0",
         "limit=x",
         "state=odd",
+        "result=odd",
         "label=x",
         "cursor=x",
         "opened_after=yesterday",
@@ -368,6 +410,10 @@ fn what_is_not_there_and_who_may_not_ask_are_told() {
     service.refused(&get(&[("Host", "evil.example.org")]), 421, "host_refused", None);
     service.refused(&get(&[("Host", "127.0.0.1.example.org:80")]), 421, "host_refused", None);
     service.refused(&get(&[("Origin", "http://evil.example.org")]), 403, "origin_refused", None);
+    service.refused(&get(&[("Host", "localhost"), ("Host", "localhost")]), 421, "host_refused", None);
+    service.refused(&get(&[("Host", "localhost:99999")]), 421, "host_refused", None);
+    let foreign = service.server.request("GET", "http://evil.example.org/v1/runs", &[], b"");
+    service.refused(&foreign, 421, "host_refused", None);
     service.refused(&get(&[("Origin", "null")]), 403, "origin_refused", None);
     service.refused(&get(&[("Sec-Fetch-Site", "cross-site")]), 403, "origin_refused", None);
     assert_eq!(get(&[("Origin", "http://localhost")]).status, 200);
@@ -377,6 +423,26 @@ fn what_is_not_there_and_who_may_not_ask_are_told() {
     }
     let judged = service.server.request("POST", "/v1/verify", &[JSON], b"not json");
     assert_eq!((judged.status, judged.json()["verdict"].as_str()), (200, Some("unreadable")));
+}
+
+#[test]
+fn an_abort_by_force_closes_and_seals_and_can_be_repeated() {
+    let service = Refusing::new();
+    service.recorded(json!({ "type": "step_started", "step_id": "s", "kind": "test" }));
+    let abort = || {
+        let headers = [JSON, ("Idempotency-Key", "k")];
+        service.server.request(
+            "POST",
+            &service.path("/abort"),
+            &headers,
+            b"{\"force\":true,\"reason\":\"enough\"}",
+        )
+    };
+    assert_eq!((abort().status, abort().status), (202, 202));
+    let sealed = service.server.wait_until(&service.path(""), |run| run["state"] == "sealed");
+    assert_eq!((sealed["result"].as_str(), sealed["counts"]["steps"].as_u64()), (Some("aborted"), Some(1)));
+    assert_eq!(sealed["envelope"]["execution"]["steps"][0]["status"], "incomplete");
+    assert_eq!(sealed["envelope"]["outcome"]["reason"], "enough");
 }
 
 #[test]

@@ -383,12 +383,12 @@ fn the_outermost_of_nested_private_members_is_withheld_once() {
     let pointers =
         ["/execution/steps/*/command/*", "/execution/steps/0/command", "/execution/steps/*/command/2"];
     let private = PrivateMembers::parse(pointers).unwrap();
-    let disclosures = private.withhold(Kind::Step, 0, &mut both, &mut || [0; 16]);
+    let disclosures = private.withhold(Kind::Step, Some(0), &mut both, &mut || [0; 16]);
     assert_eq!(disclosures.iter().map(|d| d.at.as_str()).collect::<Vec<_>>(), ["/execution/steps/0/command"]);
 
     let mut other = step("b");
     other.insert("command", vec!["x", "y"]);
-    let disclosures = private.withhold(Kind::Step, 1, &mut other, &mut || [0; 16]);
+    let disclosures = private.withhold(Kind::Step, Some(1), &mut other, &mut || [0; 16]);
     assert_eq!(
         disclosures.iter().map(|d| d.at.as_str()).collect::<Vec<_>>(),
         ["/execution/steps/1/command/0", "/execution/steps/1/command/1"]

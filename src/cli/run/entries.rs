@@ -54,7 +54,9 @@ pub(super) fn step(arguments: &StepArguments) -> Result<u8, Failure> {
     }
     match &arguments.kind {
         Some(kind) => entry.insert("kind", kind.clone()),
-        None => entry.insert("kind", "command"),
+        None if started => entry.insert("kind", "command"),
+        // The service has what it started with.
+        None => {}
     }
     if let Some(exit_code) = arguments.exit_code {
         entry.insert("exit_code", exit_code);
@@ -70,7 +72,7 @@ pub(super) fn step(arguments: &StepArguments) -> Result<u8, Failure> {
     if !arguments.artifact_id.is_empty() {
         entry.insert("artifact_ids", arguments.artifact_id.clone());
     }
-    arguments.target.append(entry)
+    arguments.target.append_or(entry, ("kind", "command"))
 }
 
 #[derive(Args)]

@@ -82,7 +82,30 @@ impl Target {
     /// Records one entry, and says where it stands now.
     fn append(&self, entry: Object<'static>) -> Result<u8, Failure> {
         let run = self.run.clone();
-        let appended = self.server.ask(|client| async move { client.append(&run, &[entry], None).await });
+        self.told(self.server.ask(|client| async move { client.append(&run, &[entry], None).await }))
+    }
+
+    /// The same; if only that member is missing, with it.
+    fn append_or(&self, entry: Object<'static>, member: (&'static str, &'static str)) -> Result<u8, Failure> {
+        let run = self.run.clone();
+        let appended = self.server.ask(|client| async move {
+            let (name, value) = member;
+            let missing = format!("/{name}");
+            match client.append(&run, std::slice::from_ref(&entry), None).await {
+                Err(ClientError::Refused { pointer: Some(pointer), .. })
+                    if pointer == missing && entry.get(name).is_none() =>
+                {
+                    let mut entry = entry;
+                    entry.insert(name, value);
+                    client.append(&run, &[entry], None).await
+                }
+                appended => appended,
+            }
+        });
+        self.told(appended)
+    }
+
+    fn told(&self, appended: Result<Appended, Failure>) -> Result<u8, Failure> {
         let Appended { entries, head } = appended?;
         let receipt = entries.first().ok_or_else(|| {
             Failure::new(super::exit::UNAVAILABLE, ClientError::Answer { why: "no entry in it".into() })

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::check::{WITHHELD, is_commitment};
+use super::limits::MAX_ELEMENTS;
 use super::model::{Form, Member};
 use super::{Kind, pointer};
 use crate::evidence::canonical::{Object, Value};
@@ -81,18 +82,20 @@ impl PrivateMembers {
         Ok(Self { patterns })
     }
 
-    /// Takes the private values out of the element that will be the `index`-th of its section, and leaves commitments.
+    /// Takes the private values out of the element that will be the `index`-th of its section, and leaves commitments; without an
+    /// index those that would be private at any.
     /// `salt` gives 16 fresh random bytes at each call.
     pub fn withhold(
         &self,
         kind: Kind,
-        index: usize,
+        index: Option<usize>,
         element: &mut Object<'static>,
         salt: &mut dyn FnMut() -> [u8; 16],
     ) -> Vec<Disclosure> {
         let mut disclosures = Vec::new();
         for pattern in &self.patterns {
-            if pattern.kind != kind || pattern.index.is_some_and(|only| only != index) {
+            let elsewhere = |only| index.is_some_and(|index| index != only);
+            if pattern.kind != kind || pattern.index.is_some_and(elsewhere) {
                 continue;
             }
             if let [Some(member), inner @ ..] = pattern.path.as_slice()
@@ -101,7 +104,8 @@ impl PrivateMembers {
                 && reaches(value, inner)
                 && let Some(value) = element.get_mut(member)
             {
-                let at = format!("{}/{}", kind.pointer(index), pointer::escape(member));
+                let at =
+                    format!("{}/{}", kind.pointer(index.unwrap_or(MAX_ELEMENTS)), pointer::escape(member));
                 withhold_at(value, inner, at, salt, &mut disclosures);
             }
         }

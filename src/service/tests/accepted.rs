@@ -15,9 +15,11 @@ enum Act {
         if_match: Option<bool>,
         key: Option<u8>,
     },
-    OpenGate(u8),
+    /// With a reason that may be too long.
+    OpenGate(u8, bool),
     Resolve(u8, bool),
-    Abort,
+    /// With or without force.
+    Abort(bool),
     Clock(i64),
     /// The process dies; the next one's disk fails after so many writes, with or without the last one.
     Crash(Option<(usize, bool)>),
@@ -27,7 +29,12 @@ enum Act {
 fn line() -> impl Strategy<Value = String> {
     let id = 0..4_u8;
     let status = prop::sample::select(vec!["passed", "failed", "skipped", "canceled", "incomplete"]);
-    let filler = (0..4_usize).prop_map(|n| "x".repeat(n * 300));
+    // Some beyond what one element may have, by itself or in its canonical form.
+    let filler = prop_oneof![
+        12 => (0..4_usize).prop_map(|n| "x".repeat(n * 300)),
+        1 => Just("x".repeat(2_100)),
+        1 => Just("\\u0001".repeat(340)),
+    ];
     prop_oneof![
         2 => (id.clone(), 1..4_u8, filler.clone()).prop_map(|(id, attempt, x)| format!(
             "{{\"type\":\"step_started\",\"step_id\":\"s{id}\",\"kind\":\"test\",\"attempt\":{attempt},\"command\":[\"{x}\"]}}"
@@ -52,9 +59,9 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         12 => (prop::collection::vec(line(), 1..5), prop::option::weighted(0.2, any::<bool>()), prop::option::weighted(0.3, 0..4_u8))
             .prop_map(|(lines, if_match, key)| Act::Append { lines, if_match, key }),
-        2 => (0..3_u8).prop_map(Act::OpenGate),
+        2 => (0..3_u8, prop::bool::weighted(0.1)).prop_map(|(gate, long)| Act::OpenGate(gate, long)),
         2 => (0..3_u8, any::<bool>()).prop_map(|(gate, approved)| Act::Resolve(gate, approved)),
-        1 => Just(Act::Abort),
+        1 => prop::bool::weighted(0.2).prop_map(Act::Abort),
         1 => (-5_000..5_000_i64).prop_map(Act::Clock),
         2 => prop::option::of((0..6_usize, any::<bool>())).prop_map(Act::Crash),
         1 => any::<bool>().prop_map(Act::Finalize),
@@ -78,9 +85,12 @@ fn perform(
             heads = append(world, run, &lines, if_match, key.map(|key| format!("k{key}")))?;
             assert_eq!(heads.len(), lines.len());
         }
-        Act::OpenGate(gate) => {
-            let members = value(&format!("{{\"gate_id\":\"g{gate}\",\"reason\":\"may it?\"}}")).into_owned();
-            let gate = NewGate::parse(members.as_object().unwrap().clone(), None).unwrap();
+        Act::OpenGate(gate, long) => {
+            let members = Object::from_iter([
+                ("gate_id", format!("g{gate}")),
+                ("reason", if long { "\u{1}".repeat(400) } else { "may it?".into() }),
+            ]);
+            let gate = NewGate::parse(members, None).unwrap();
             RUNTIME.block_on(world.service.open_gate(run, gate, 0))?;
         }
         Act::Resolve(gate, approved) => {
@@ -95,7 +105,14 @@ fn perform(
             let (done, _) = RUNTIME.block_on(world.service.resolve_gate(run, resolution, 0))?;
             heads = done.answer.receipts.iter().map(|receipt| receipt.head).collect();
         }
-        Act::Abort => RUNTIME.block_on(world.service.abort(run, None, false))?,
+        Act::Abort(force) => {
+            let abort = Abort { reason: None, force, key: None };
+            RUNTIME.block_on(world.service.abort(run, abort, 0))?;
+            if force {
+                // Its seal is made by itself; nobody dies meanwhile.
+                finalize(world, run, "aborted")?;
+            }
+        }
         Act::Clock(ms) => world.pass(ms),
         Act::Crash(None) => world.restart(usize::MAX, false),
         Act::Crash(Some((writes, written))) => world.restart(writes, written),
@@ -144,7 +161,7 @@ proptest! {
         for act in acts {
             match perform(&mut world, &run, act, &mut acknowledged) {
                 // The disk failed: what was not acknowledged may be there or not, and the next process goes on.
-                Err(ServiceError::Rejected(Rejection::Unavailable(_)) | ServiceError::SealPending { .. }) => {
+                Err(ServiceError::Rejected(Rejection::Unknown(_)) | ServiceError::SealPending { .. }) => {
                     let before = standing(&world, &run);
                     world.restart(usize::MAX, false);
                     prop_assert_eq!(before, standing(&world, &run));
@@ -159,8 +176,10 @@ proptest! {
         prop_assert_eq!(&read.standing, &standing(&world, &run));
         prop_assert_eq!(read.standing.open_gates, read.open_gates.len());
         if standing(&world, &run).state != State::Sealed {
-            let closed = if succeeded { finalize(&world, &run, "succeeded") } else { finalize(&world, &run, "failed") };
-            let closed = closed.or_else(|_| finalize(&world, &run, "failed")).or_else(|_| finalize(&world, &run, "succeeded"));
+            // One that is closing is sealed as what it was closed.
+            let wanted = if succeeded { "succeeded" } else { "failed" };
+            let result = standing(&world, &run).result.unwrap_or(wanted.to_owned());
+            let closed = finalize(&world, &run, &result).or_else(|_| finalize(&world, &run, "failed"));
             prop_assert!(closed.is_ok(), "{:?}", closed);
         }
         let file = sealed(&world, &run);

@@ -73,7 +73,13 @@ fn runs_that_nobody_closes_are_closed_when_they_are_due_and_not_before() {
     let members = value("{\"reason\":\"may it?\"}").into_owned();
     let gate = NewGate::parse(members.as_object().unwrap().clone(), None).unwrap();
     RUNTIME.block_on(world.service.open_gate(&waiting, gate, 0)).unwrap();
-    RUNTIME.block_on(world.service.abort(&asked, Some("enough".into()), false)).unwrap();
+    RUNTIME
+        .block_on(world.service.abort(
+            &asked,
+            Abort { reason: Some("enough".into()), force: false, key: None },
+            0,
+        ))
+        .unwrap();
     world.pass(31_000);
     sweep(&world);
     assert_eq!(standing(&world, &asked).result.as_deref(), Some("aborted"));
@@ -127,9 +133,9 @@ fn runs_of_a_project_are_numbered_without_holes_however_they_are_opened() {
                 .map(|n| {
                     let service = service.clone();
                     let body = format!("{{\"project\":\"p\",\"run_id\":\"r{round}-{}\"}}", n / 2);
-                    tokio::spawn(
-                        async move { service.open(Opening::parse(&value(&body)).unwrap(), None).await },
-                    )
+                    tokio::spawn(async move {
+                        service.open(Opening::parse(&value(&body)).unwrap(), None, 0).await
+                    })
                 })
                 .collect();
             let mut runs = Vec::new();
@@ -147,10 +153,45 @@ fn runs_of_a_project_are_numbered_without_holes_however_they_are_opened() {
     let mut numbers: Vec<u64> = opened
         .iter()
         .map(|run| {
-            let envelope = RUNTIME.block_on(world.service.snapshot(run, true)).unwrap().envelope.unwrap();
+            let envelope = RUNTIME.block_on(world.service.snapshot(run, true)).unwrap().envelope.unwrap().0;
             value(&envelope).as_object().unwrap().object("run").unwrap().count("project_seq").unwrap()
         })
         .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..100).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_gate_that_is_answered_lets_the_idle_clock_go_on_at_once() {
+    let world = World::new(Limits::default());
+    let run = open(&world, "{\"project\":\"p\"}").unwrap();
+    let members = Object::from_iter([("gate_id", "g"), ("reason", "may it?")]);
+    let gate = NewGate::parse(members, None).unwrap();
+    RUNTIME.block_on(world.service.open_gate(&run, gate, 0)).unwrap();
+    world.pass(3_700_000);
+    sweep(&world);
+    let (gate_id, decision) = ("g".to_owned(), GateDecision::Approved);
+    let resolution = Resolution { gate_id, decision, comment: None, seen_head: None, key: None };
+    RUNTIME.block_on(world.service.resolve_gate(&run, resolution, 0)).unwrap();
+    world.pass(3_500_000);
+    sweep(&world);
+    assert_eq!(standing(&world, &run).state, State::Open);
+    world.pass(200_000);
+    sweep(&world);
+    assert_eq!(standing(&world, &run).result.as_deref(), Some("expired"));
+}
+
+#[test]
+fn who_waits_for_a_gate_is_woken_by_gates_alone() {
+    let world = World::new(Limits::default());
+    let run = open(&world, "{\"project\":\"p\"}").unwrap();
+    let mut recorded = world.service.lanes.watch_gates(&run);
+    let gate = NewGate::parse(Object::from_iter([("gate_id", "g"), ("reason", "may it?")]), None).unwrap();
+    RUNTIME.block_on(world.service.open_gate(&run, gate, 0)).unwrap();
+    append(&world, &run, &["{\"type\":\"event\",\"name\":\"e\"}".into()], None, None).unwrap();
+    RUNTIME.block_on(world.service.snapshot(&run, false)).unwrap();
+    assert!(!recorded.has_changed().unwrap());
+    // A gate that nobody answers is recorded by the close.
+    finalize(&world, &run, "failed").unwrap();
+    assert_eq!(*recorded.borrow_and_update(), 1);
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::{Service, ServiceError};
 use crate::append::{Ask, Rejection, Surroundings};
-use crate::evidence::canonical::{self, Value};
+use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
@@ -18,7 +18,7 @@ use crate::evidence::key::SigningKey;
 use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, Verdict, verify};
 use crate::journal::{
-    Append, Close, Entry, GateDecision, NewGate, Opening, Periods, Refusal, Resolution, State,
+    Abort, Append, Close, Entry, GateDecision, NewGate, Opening, Periods, Refusal, Resolution, State,
 };
 use crate::store::contract::failing;
 use crate::store::embedded::{Embedded, MemoryEngine};
@@ -88,7 +88,7 @@ fn value(text: &str) -> Value<'_> {
 
 fn open(world: &World, body: &str) -> Result<String, ServiceError> {
     let opening = Opening::parse(&value(body)).unwrap();
-    RUNTIME.block_on(world.service.open(opening, None)).map(|(overview, ..)| overview.evidence_id)
+    RUNTIME.block_on(world.service.open(opening, None, body.len())).map(|(overview, ..)| overview.evidence_id)
 }
 
 fn append(

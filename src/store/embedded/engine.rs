@@ -6,7 +6,8 @@ use std::fmt;
 ///
 /// - `write` takes all its operations or none, and they are durable once it returns: an fsync lies between.
 /// - After an error of `write` nobody knows what stands on the disk: the engine is not written to again before it is opened anew.
-/// - `get` and `scan` see every write that has returned, and may see parts of none.
+/// - `get` and `scan` see every write that has returned. Of one that goes on they may see some operations: who sees one sees
+///   those before it.
 pub(crate) trait Engine: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
 

@@ -5,7 +5,8 @@ mod fjall;
 mod memory;
 mod sled;
 
-use std::sync::{Mutex, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +20,11 @@ use super::{Batch, Counter, Outcome, Page, Read, SealedFile, Store, StoreError};
 use crate::evidence::time::Timestamp;
 use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Standing, State};
 
+/// How many bytes of overviews are read for one page.
+const MAX_PAGE_BYTES: usize = 8 << 20;
+/// How many projects are named that have a run of the same name.
+const SOME: usize = 5;
+
 /// Journals in an engine.
 pub(crate) struct Embedded {
     engine: Box<dyn Engine>,
@@ -31,6 +37,14 @@ pub(crate) struct Embedded {
 impl Embedded {
     pub(crate) fn new(engine: Box<dyn Engine>) -> Self {
         Self { engine, poisoned: OnceLock::new(), committing: Mutex::new(()) }
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.committing.lock().unwrap_or_else(|panicked| {
+            // A write that ended in a panic is one that failed.
+            let _ = self.poisoned.set("a write ended in a panic".into());
+            panicked.into_inner()
+        })
     }
 
     fn get<T: DeserializeOwned>(&self, key: &[u8], what: &'static str, of: &str) -> Read<Option<T>> {
@@ -58,8 +72,13 @@ impl Embedded {
         failed
     }
 
-    /// What the batch writes; `Err` if it cannot be taken.
-    fn ops(&self, batch: &Batch, ops: &mut Vec<Op>) -> Result<(), Outcome> {
+    /// What the batch writes; `Err` if it cannot be taken. `counted` are the counters of projects as this commit leaves them.
+    fn ops(
+        &self,
+        batch: &Batch,
+        ops: &mut Vec<Op>,
+        counted: &mut HashMap<String, u64>,
+    ) -> Result<(), Outcome> {
         let id = batch.evidence_id.as_str();
         let unavailable = |error: StoreError| Outcome::Unavailable(error.to_string());
         let before: Option<Standing> =
@@ -71,15 +90,21 @@ impl Embedded {
             let Overview { run_id, project, .. } = &opened.overview;
             let name = layout::name(run_id, project);
             let taken = self.engine.get(&name).map_err(|error| unavailable(error.into()))?;
-            if taken.is_some() {
+            let next = match counted.get(project) {
+                Some(next) => *next,
+                None => self.counter(project).map_err(unavailable)?.map_or(0, |counter| counter.next),
+            };
+            // No number is given twice, and none left out.
+            if taken.is_some() || next.checked_add(1) != Some(opened.counter.next) {
                 return Err(Outcome::Lost);
             }
+            counted.insert(project.clone(), opened.counter.next);
             ops.push(Op::Put(name, id.into()));
             ops.push(Op::Put(layout::overview(id), json(&opened.overview)));
             ops.push(Op::Put(layout::counter(project), json(&opened.counter)));
-            if let Some(key) = &opened.key {
-                ops.push(Op::Put(layout::opened_with(project, key), id.into()));
-            }
+        }
+        if let Some((project, key)) = &batch.open_key {
+            ops.push(Op::Put(layout::opened_with(project, key), id.into()));
         }
         let records = batch.records.iter();
         ops.extend(records.map(|record| Op::Put(layout::record(id, record.pos), record.encode())));
@@ -94,7 +119,6 @@ impl Embedded {
             ops.push(Op::Put(layout::deadline(at, id), Vec::new()));
         }
         if let Some(standing) = &batch.standing {
-            ops.push(Op::Put(layout::standing(id), json(standing)));
             match (before.map(|before| before.state), standing.state) {
                 (Some(State::Open), State::Closing) => {
                     ops.push(Op::Put(layout::closing(id), Vec::new()));
@@ -102,6 +126,7 @@ impl Embedded {
                 (Some(State::Closing), State::Sealed) => ops.push(Op::Delete(layout::closing(id))),
                 _ => {}
             }
+            ops.push(Op::Put(layout::standing(id), json(standing)));
         }
         Ok(())
     }
@@ -109,16 +134,16 @@ impl Embedded {
 
 impl Store for Embedded {
     fn commit(&self, batches: &[Batch]) -> Vec<Outcome> {
-        let _one = self.committing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _one = self.one_at_a_time();
         if let Some(why) = self.poisoned.get() {
             return vec![Outcome::Poisoned(why.clone()); batches.len()];
         }
-        let mut ops = Vec::new();
+        let (mut ops, mut counted) = (Vec::new(), HashMap::new());
         let mut outcomes: Vec<Outcome> = batches
             .iter()
             .map(|batch| {
                 let before = ops.len();
-                match self.ops(batch, &mut ops) {
+                match self.ops(batch, &mut ops, &mut counted) {
                     Ok(()) => Outcome::Done,
                     Err(outcome) => {
                         ops.truncate(before);
@@ -147,13 +172,13 @@ impl Store for Embedded {
     }
 
     fn run(&self, evidence_id: &str) -> Read<Option<(Overview, Standing)>> {
-        let Some(overview) = self.get(&layout::overview(evidence_id), "overview", evidence_id)? else {
+        // Written last in its batch: who sees it sees the rest.
+        let Some(standing) = self.get(&layout::standing(evidence_id), "standing", evidence_id)? else {
             return Ok(None);
         };
-        let standing = self.get(&layout::standing(evidence_id), "standing", evidence_id)?;
-        match standing {
-            Some(standing) => Ok(Some((overview, standing))),
-            None => Err(corrupt("standing", evidence_id)),
+        match self.get(&layout::overview(evidence_id), "overview", evidence_id)? {
+            Some(overview) => Ok(Some((overview, standing))),
+            None => Err(corrupt("overview", evidence_id)),
         }
     }
 
@@ -187,12 +212,17 @@ impl Store for Embedded {
         Ok(keys)
     }
 
-    fn named(&self, run_id: &str) -> Read<Vec<(String, String)>> {
+    fn named(&self, run_id: &str, project: Option<&str>) -> Read<Vec<(String, String)>> {
         let mut found = Vec::new();
+        if let Some(project) = project {
+            let id = self.engine.get(&layout::name(run_id, project))?;
+            found.extend(id.map(|id| (project.to_owned(), String::from_utf8_lossy(&id).into_owned())));
+            return Ok(found);
+        }
         self.scan(layout::names(run_id), |key, value| {
             let id = String::from_utf8_lossy(value).into_owned();
             found.extend(layout::project_of(key).map(|project| (project, id)));
-            Ok(true)
+            Ok(found.len() < SOME)
         })?;
         Ok(found)
     }
@@ -217,7 +247,7 @@ impl Store for Embedded {
         if let Some(after) = after {
             to = layout::overview(after);
         }
-        let (mut page, mut seen, mut failed) = (Page::default(), 0_usize, Ok(()));
+        let (mut page, mut seen, mut bytes, mut failed) = (Page::default(), 0_usize, 0_usize, Ok(()));
         self.engine.scan(&from, &to, true, &mut |key, value| {
             let id = layout::evidence_id_of(key).unwrap_or_default();
             seen = seen.saturating_add(1);
@@ -233,7 +263,8 @@ impl Store for Embedded {
                 Ok(_) => {}
                 Err(error) => failed = Err(error),
             }
-            let enough = page.runs.len() >= limit || seen >= candidates;
+            bytes = bytes.saturating_add(value.len());
+            let enough = page.runs.len() >= limit || seen >= candidates || bytes >= MAX_PAGE_BYTES;
             if enough {
                 page.next = Some(id);
             }
@@ -303,7 +334,7 @@ impl Store for Embedded {
 impl Embedded {
     /// Writes what belongs to no run's journal.
     fn write_aside(&self, ops: Vec<Op>) -> Read<()> {
-        let _one = self.committing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _one = self.one_at_a_time();
         if let Some(why) = self.poisoned.get() {
             return Err(StoreError::Engine(why.clone()));
         }

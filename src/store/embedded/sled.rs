@@ -8,7 +8,7 @@ use sled::{Batch, Config, Db};
 
 use super::engine::{Engine, EngineError, Op, walk};
 
-/// A sled database, and its data file.
+/// A sled database, and its data file, by which its file system is known.
 pub(crate) struct SledEngine {
     database: Db,
     data: File,
@@ -70,8 +70,9 @@ impl Engine for SledEngine {
         }
         self.database.apply_batch(batch).map_err(told)?;
         self.database.flush().map_err(told)?;
-        // sled's flush ends in sync_file_range, which says nothing about the disk's cache or the file's size.
-        self.data.sync_data().map_err(told)
+        // sled's flush ends in sync_file_range, which says nothing about the disk's cache or the file's size; and what is large it
+        // keeps in files of their own, which it does not sync at all.
+        rustix::fs::syncfs(&self.data).map_err(told)
     }
 }
 

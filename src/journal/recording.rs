@@ -1,0 +1,192 @@
+//! How what a request adds is recorded: element by element, all or nothing.
+
+use super::body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Receipt};
+use super::entry::{Entry, EntryKind};
+use super::refusal::Refusal;
+use super::request::{Answer, Around};
+use super::run::{Run, incomplete, unanswered};
+use crate::evidence::canonical::Object;
+use crate::evidence::consistency::Conflict;
+use crate::evidence::digest::Digest;
+use crate::evidence::envelope::Kind;
+use crate::evidence::record::{Circumstances, Size};
+
+/// What one request has gathered.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) receipts: Vec<Receipt>,
+    pub(super) records: Vec<JournalRecord>,
+}
+
+impl Run {
+    pub(super) fn append_entry(
+        &mut self,
+        entry: Entry,
+        gathered: &mut Gathered,
+        around: &mut Around<'_>,
+    ) -> Result<(), Refusal> {
+        if let Some(receipt) = self.repeated(&entry)? {
+            gathered.receipts.push(receipt);
+            return Ok(());
+        }
+        self.check_open()?;
+        let receipt = match entry.kind {
+            EntryKind::StepStarted => self.start_step(entry, gathered, around)?,
+            EntryKind::Element(Kind::Step) => self.finish_step(entry, gathered, around)?,
+            EntryKind::Element(kind) => {
+                self.record(kind, entry.members, entry.request, Size::default(), gathered, around)?
+            }
+        };
+        gathered.receipts.push(receipt);
+        Ok(())
+    }
+
+    pub(super) fn start_step(
+        &mut self,
+        entry: Entry,
+        gathered: &mut Gathered,
+        around: &mut Around<'_>,
+    ) -> Result<Receipt, Refusal> {
+        let step_id = entry.members.text("step_id").unwrap_or_default().to_owned();
+        let higher = self.pending.range((step_id.clone(), entry.attempt())..=(step_id.clone(), u64::MAX));
+        let higher = higher.last().map(|((_, attempt), _)| *attempt);
+        let last = self.tally.recorded().last_attempt(&step_id).max(higher);
+        if let Some(last) = last.filter(|last| *last >= entry.attempt()) {
+            return Err(Refusal::Conflict(Conflict::AttemptOrder { step_id, last }));
+        }
+        self.check_room(Kind::Step, &incomplete(&entry.members), around)?;
+        Ok(self.notify(NoticeKind::StepStarted, entry.members, entry.request, gathered, around))
+    }
+
+    /// A finished step has what it began with, but for what it says itself. Lower attempts that still go on are over
+    /// with it: after it they could not be recorded any more.
+    pub(super) fn finish_step(
+        &mut self,
+        entry: Entry,
+        gathered: &mut Gathered,
+        around: &mut Around<'_>,
+    ) -> Result<Receipt, Refusal> {
+        let (step_id, attempt) =
+            (entry.members.text("step_id").unwrap_or_default().to_owned(), entry.attempt());
+        let (mut members, size) = match self.pending.get(&(step_id.clone(), attempt)) {
+            Some(started) => (started.members.clone(), started.size),
+            None => (Object::new(), Size::default()),
+        };
+        for (name, value) in entry.members.iter() {
+            members.insert(name.to_owned(), value.clone());
+        }
+        let lower = self.pending.range((step_id.clone(), 0)..(step_id, attempt));
+        let lower: Vec<_> = lower.map(|(_, step)| (incomplete(&step.members), step.size)).collect();
+        if !lower.is_empty() {
+            // What will be refused is refused before all those are recorded for nothing.
+            self.tally.size_of(Kind::Step, &members, &self.private, around.limits)?;
+        }
+        for (members, size) in lower {
+            self.record(Kind::Step, members, entry.request, size, gathered, around)?;
+        }
+        self.record(Kind::Step, members, entry.request, size, gathered, around)
+    }
+
+    /// What is pending as incomplete, what waits as unanswered, and the outcome.
+    pub(super) fn record_close(
+        &mut self,
+        outcome: Object<'static>,
+        request: Digest,
+        gathered: &mut Gathered,
+        around: &mut Around<'_>,
+    ) -> Result<(), Refusal> {
+        let steps: Vec<_> =
+            self.pending_steps().into_iter().map(|s| (incomplete(&s.members), s.size)).collect();
+        let gates: Vec<_> = self.open_gates().into_iter().map(|g| (unanswered(&g.members), g.size)).collect();
+        for (members, size) in steps {
+            self.record(Kind::Step, members, request, size, gathered, around)?;
+        }
+        for (members, size) in gates {
+            self.record(Kind::Gate, members, request, size, gathered, around)?;
+        }
+        let receipt = self.record(Kind::Outcome, outcome, request, Size::default(), gathered, around)?;
+        gathered.receipts.push(receipt);
+        Ok(())
+    }
+
+    /// Records an element. `freed` is what was reserved for it.
+    pub(super) fn record(
+        &mut self,
+        kind: Kind,
+        members: Object<'static>,
+        request: Digest,
+        freed: Size,
+        gathered: &mut Gathered,
+        around: &mut Around<'_>,
+    ) -> Result<Receipt, Refusal> {
+        let told = members.clone();
+        let mut circumstances = Circumstances {
+            now: self.moment(around.now),
+            private: &self.private,
+            salt: around.salt,
+            limits: around.limits,
+            reserve: self.flags.reserve.minus(freed),
+        };
+        let element = self.tally.next(kind, members, &mut circumstances)?;
+        let record = JournalRecord {
+            pos: self.next_pos(),
+            at: element.recorded_at,
+            request,
+            body: Body::Element(element),
+        };
+        // A resolved gate is shown as it was recorded.
+        if kind == Kind::Gate {
+            self.take(&record)
+        } else {
+            self.fold(&record, &told)
+        }
+        let receipt = record.receipt();
+        gathered.records.push(record);
+        Ok(receipt)
+    }
+
+    pub(super) fn notify(
+        &mut self,
+        kind: NoticeKind,
+        members: Object<'static>,
+        request: Digest,
+        gathered: &mut Gathered,
+        around: &Around<'_>,
+    ) -> Receipt {
+        let notice = Notice { kind, members: members.canonical().into_owned() };
+        let record = JournalRecord {
+            pos: self.next_pos(),
+            at: self.moment(around.now),
+            request,
+            body: Body::Notice(notice),
+        };
+        self.fold(&record, &members);
+        let receipt = record.receipt();
+        gathered.records.push(record);
+        receipt
+    }
+
+    /// Runs `decide`; on an error all is as it was.
+    pub(super) fn whole<E>(
+        &mut self,
+        key: Option<String>,
+        request: Digest,
+        decide: impl FnOnce(&mut Self, &mut Gathered) -> Result<(), E>,
+    ) -> Result<Answer, E> {
+        let before = self.savepoint();
+        let mut gathered = Gathered::default();
+        if let Err(refused) = decide(self, &mut gathered) {
+            self.revert(before);
+            return Err(refused);
+        }
+        if gathered.receipts.is_empty() {
+            gathered.receipts.extend(gathered.records.last().map(JournalRecord::receipt));
+        }
+        let head = self.head();
+        let key = key.map(|key| (key, KeyUse::new(request, &gathered.receipts, head)));
+        if let Some((key, used)) = &key {
+            self.keys.insert(key.clone(), used.clone());
+        }
+        Ok(Answer { receipts: gathered.receipts, head, records: gathered.records, key, gate_id: None })
+    }
+}
