@@ -134,8 +134,8 @@ async fn load(server: &Server, clients: usize, batch: usize, options: &Options) 
                 let mut latencies = Vec::new();
                 let mut i = 0;
                 while Instant::now() < until {
-                    // A run holds 100,000 elements.
-                    if i > 0 && !one_run && (i * batch).is_multiple_of(90_000) {
+                    // A run holds 64 MiB.
+                    if i > 0 && !one_run && (i * batch).is_multiple_of(60_000) {
                         run = connection.open_run().await;
                     }
                     let asked = Instant::now();
@@ -168,12 +168,12 @@ async fn load(server: &Server, clients: usize, batch: usize, options: &Options) 
     }
 }
 
-/// An event of about 620 bytes, canonical once it is recorded.
+/// An event in canonical form, as the client sends it; about 620 bytes once it is recorded.
 fn entry(client: usize, i: usize) -> String {
     let message = "compiled, linked and tested in the usual way; nothing to see here ".repeat(6);
     format!(
-        "{{\"type\":\"event\",\"name\":\"checkpoint\",\"phase\":\"build\",\"step_id\":\"unit/{client}\",\
-         \"message\":\"{message}\",\"data\":{{\"client\":{client},\"i\":{i}}}}}"
+        "{{\"data\":{{\"client\":{client},\"i\":{i}}},\"message\":\"{message}\",\"name\":\"checkpoint\",\
+         \"phase\":\"build\",\"step_id\":\"unit/{client}\",\"type\":\"event\"}}"
     )
 }
 

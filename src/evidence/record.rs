@@ -196,13 +196,13 @@ pub struct Savepoint {
 
 impl Tally {
     /// The next element: `members` are those of its kind without `type`, `seq` and `recorded_at`, which are given here.
-    /// Nothing is changed; [`record`](Self::record) takes it.
+    /// Nothing is changed; [`record`](Self::record) takes it, and the members as they are recorded, which come with it.
     pub fn next(
         &self,
         kind: Kind,
         mut members: Object<'static>,
         around: &mut Circumstances<'_>,
-    ) -> Result<Element, RecordError> {
+    ) -> Result<(Element, Object<'static>), RecordError> {
         match self.last {
             None if kind != Kind::Run => return Err(RecordError::Order),
             Some(_) if kind == Kind::Run => return Err(RecordError::Order),
@@ -225,7 +225,7 @@ impl Tally {
         let digest = Digest::of(&text);
         let before = self.head.map_or(GENESIS, |head| head.entry_hash);
         let link = Link { digest, entry_hash: link(before, seq, digest) };
-        Ok(Element { kind, text, link, seq, recorded_at, disclosures })
+        Ok((Element { kind, text, link, seq, recorded_at, disclosures }, members))
     }
 
     /// Takes an element that [`next`](Self::next) gave, or that was read back; `members` are those of its text.
@@ -358,10 +358,9 @@ impl Record {
     ) -> Result<Head, RecordError> {
         let limits = &Limits::default();
         let reserve = Size::default();
-        let told = members.clone();
-        let element =
-            self.tally.next(kind, members, &mut Circumstances { now, private, salt, limits, reserve })?;
-        self.tally.record(&element, &told);
+        let around = &mut Circumstances { now, private, salt, limits, reserve };
+        let (element, members) = self.tally.next(kind, members, around)?;
+        self.tally.record(&element, &members);
         self.tally.settle();
         self.links.push(element.link);
         let head = element.head();

@@ -58,7 +58,7 @@ pub(super) async fn append(
     let sent = body::read(&headers, sent, &[JSON, NDJSON], max_bytes).await?;
     let bytes = &sent.bytes;
     let evidence_id = service.find(&run, query.one("project")?).await?;
-    let parse = || if many { lines(bytes) } else { Ok(vec![(0, Entry::parse(&body::parse(bytes)?)?)]) };
+    let parse = || if many { lines(bytes) } else { Ok(vec![(0, Entry::parse(body::parse(bytes)?)?)]) };
     let entries = if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse)? } else { parse()? };
     let (numbers, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();
     let done = service.append(&evidence_id, Append { entries, if_match, key }, bytes.len()).await;
@@ -84,7 +84,7 @@ fn lines(bytes: &[u8]) -> Result<Vec<(usize, Entry)>, Problem> {
             return Err(Problem::new(422, "too_many_entries", detail));
         }
         let value = body::parse(line).map_err(|problem| problem.at_line(number))?;
-        let entry = Entry::parse(&value).map_err(|refusal| Problem::from(refusal).at_line(number))?;
+        let entry = Entry::parse(value).map_err(|refusal| Problem::from(refusal).at_line(number))?;
         entries.push((number, entry));
     }
     if entries.is_empty() {

@@ -20,7 +20,7 @@ use crate::service::{RunFilter, Service, is_evidence_id};
 pub(super) async fn open(State(service): State<Arc<Service>>, headers: HeaderMap, sent: Body) -> Answer {
     let key = idempotency_key(&headers)?;
     let sent = body::read(&headers, sent, &[body::JSON], body::MAX_JSON_BYTES).await?;
-    let opening = Opening::parse(&body::parse(&sent.bytes)?)?;
+    let opening = Opening::parse(body::parse(&sent.bytes)?)?;
     let (overview, standing, created) = service.open(opening, key, sent.bytes.len()).await?;
     let own = format!("/v1/runs/{}", overview.evidence_id);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };

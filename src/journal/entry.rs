@@ -43,8 +43,8 @@ pub(super) enum EntryKind {
 
 impl Entry {
     /// Reads what was sent.
-    pub fn parse(sent: &Value<'_>) -> Result<Self, Refusal> {
-        let sent = sent.as_object().ok_or(Refusal::Fault(Fault::expected("an object")))?;
+    pub fn parse(sent: Value<'_>) -> Result<Self, Refusal> {
+        let Value::Object(mut sent) = sent else { return Err(Fault::expected("an object").into()) };
         let kind = match sent.text("type") {
             Some("step_started") => EntryKind::StepStarted,
             Some("step" | "step_finished") => EntryKind::Element(Kind::Step),
@@ -54,29 +54,17 @@ impl Entry {
             Some("redaction") => EntryKind::Element(Kind::Redaction),
             _ => return Err(Refusal::TypeUnknown),
         };
-        check_reserved(sent)?;
-        let mut members = sent.clone().into_owned();
-        members.remove("type");
+        check_reserved(&sent)?;
         match kind {
-            EntryKind::StepStarted => check_started(&members)?,
-            EntryKind::Element(Kind::Artifact) => derive_content_uri(&mut members),
-            EntryKind::Element(Kind::Event) => check_name(&members)?,
-            EntryKind::Element(Kind::Redaction) => check_path(&members)?,
+            EntryKind::StepStarted => check_started(&sent)?,
+            EntryKind::Element(Kind::Artifact) => derive_content_uri(&mut sent),
+            EntryKind::Element(Kind::Event) => check_name(&sent)?,
+            EntryKind::Element(Kind::Redaction) => check_path(&sent)?,
             EntryKind::Element(_) => {}
         }
-        let name = match kind {
-            EntryKind::StepStarted => "step_started",
-            EntryKind::Element(kind) => kind.as_str(),
-        };
-        // The first attempt is the same whether it is numbered or not.
-        let request = match members.count("attempt") {
-            Some(1) => {
-                let mut unnumbered = members.clone();
-                unnumbered.remove("attempt");
-                request_digest(name, &unnumbered)
-            }
-            _ => request_digest(name, &members),
-        };
+        let request = request_of(&sent);
+        let mut members = sent.into_owned();
+        members.remove("type");
         Ok(Self { kind, members, request })
     }
 
@@ -88,6 +76,22 @@ impl Entry {
 
 pub(super) fn attempt(step: &Object<'_>) -> u64 {
     step.count("attempt").unwrap_or(1)
+}
+
+/// What is spelled in two ways is one request: `step_finished` is a step, and the first attempt needs no number.
+fn request_of(sent: &Object<'_>) -> Digest {
+    let (alias, first) = (sent.text("type") == Some("step_finished"), sent.count("attempt") == Some(1));
+    if !alias && !first {
+        return Digest::of(sent.canonical().as_bytes());
+    }
+    let mut plain = sent.clone();
+    if alias {
+        plain.insert("type", "step");
+    }
+    if first {
+        plain.remove("attempt");
+    }
+    Digest::of(plain.canonical().as_bytes())
 }
 
 /// Two requests are the same if they have the same name and the same canonical members.
@@ -132,7 +136,7 @@ fn check_path(members: &Object<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn derive_content_uri(members: &mut Object<'static>) {
+fn derive_content_uri(members: &mut Object<'_>) {
     if members.get("content_uri").is_none()
         && let Some(hex) = members.text("digest").and_then(|digest| digest.strip_prefix("sha256:"))
     {

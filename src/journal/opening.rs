@@ -21,10 +21,10 @@ pub struct Opening {
 
 impl Opening {
     /// Reads what was sent: `project`, and what a run element may have.
-    pub fn parse(sent: &Value<'_>) -> Result<Self, Refusal> {
-        let sent = sent.as_object().ok_or(Refusal::Fault(Fault::expected("an object")))?;
-        check_reserved(sent)?;
-        let mut members = sent.clone().into_owned();
+    pub fn parse(sent: Value<'_>) -> Result<Self, Refusal> {
+        let Value::Object(sent) = sent else { return Err(Fault::expected("an object").into()) };
+        check_reserved(&sent)?;
+        let mut members = sent.into_owned();
         match members.remove("type") {
             None => {}
             Some(kind) if kind.as_text() == Some("run") => {}
@@ -73,7 +73,7 @@ impl Opening {
         members.insert("project_seq", Value::count(project_seq));
         let own = |member| members.text(member).unwrap_or_default().to_owned();
         let (run_id, project) = (own("run_id"), own("project"));
-        let element = Tally::default().next(
+        let (element, _) = Tally::default().next(
             Kind::Run,
             members,
             &mut Circumstances {

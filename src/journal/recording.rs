@@ -119,7 +119,6 @@ impl Run {
         gathered: &mut Gathered,
         around: &mut Around<'_>,
     ) -> Result<Receipt, Refusal> {
-        let told = members.clone();
         let mut circumstances = Circumstances {
             now: self.moment(around.now),
             private: &self.private,
@@ -127,19 +126,14 @@ impl Run {
             limits: around.limits,
             reserve: self.flags.reserve.minus(freed),
         };
-        let element = self.tally.next(kind, members, &mut circumstances)?;
+        let (element, members) = self.tally.next(kind, members, &mut circumstances)?;
         let record = JournalRecord {
             pos: self.next_pos(),
             at: element.recorded_at,
             request,
             body: Body::Element(element),
         };
-        // A resolved gate is shown as it was recorded.
-        if kind == Kind::Gate {
-            self.take(&record)
-        } else {
-            self.fold(&record, &told)
-        }
+        self.fold(&record, &members);
         let receipt = record.receipt();
         gathered.records.push(record);
         Ok(receipt)

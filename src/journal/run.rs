@@ -148,7 +148,7 @@ impl Run {
         self.fold(record, &members);
     }
 
-    /// `members` are those of the record's text; private ones may still stand in them.
+    /// `members` are those of the record's text.
     pub(super) fn fold(&mut self, record: &JournalRecord, members: &Object<'_>) {
         self.flags.active_at = Some(record.at);
         self.positions.push(record.element().map(|element| element.seq));

@@ -80,7 +80,7 @@ fn id(n: u64) -> String {
 /// A run of that number, and the batch that opens it.
 fn opened(n: u64, run_id: &str) -> (Run, Batch) {
     let sent = format!("{{\"project\":\"p\",\"run_id\":\"{run_id}\"}}");
-    let opening = Opening::parse(&canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap();
+    let opening = Opening::parse(canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap();
     let limits = Limits::default();
     let around = &mut Around { now: at(n as i64), salt: &mut || [1; 16], limits: &limits };
     let (run, record) = opening.open(&id(n), ("counter", n), Vec::new(), around).unwrap();
@@ -101,7 +101,7 @@ fn opened(n: u64, run_id: &str) -> (Run, Batch) {
 fn events(run: &mut Run, names: &[&str]) -> Batch {
     let entry = |name: &&str| {
         let sent = format!("{{\"type\":\"event\",\"name\":\"{name}\"}}");
-        Entry::parse(&canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap()
+        Entry::parse(canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap()
     };
     let expected = Some(run.standing().pos);
     let append =

@@ -133,9 +133,9 @@ fn runs_of_a_project_are_numbered_without_holes_however_they_are_opened() {
                 .map(|n| {
                     let service = service.clone();
                     let body = format!("{{\"project\":\"p\",\"run_id\":\"r{round}-{}\"}}", n / 2);
-                    tokio::spawn(async move {
-                        service.open(Opening::parse(&value(&body)).unwrap(), None, 0).await
-                    })
+                    tokio::spawn(
+                        async move { service.open(Opening::parse(value(&body)).unwrap(), None, 0).await },
+                    )
                 })
                 .collect();
             let mut runs = Vec::new();

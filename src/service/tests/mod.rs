@@ -87,7 +87,7 @@ fn value(text: &str) -> Value<'_> {
 }
 
 fn open(world: &World, body: &str) -> Result<String, ServiceError> {
-    let opening = Opening::parse(&value(body)).unwrap();
+    let opening = Opening::parse(value(body)).unwrap();
     RUNTIME.block_on(world.service.open(opening, None, body.len())).map(|(overview, ..)| overview.evidence_id)
 }
 
@@ -98,7 +98,7 @@ fn append(
     if_match: Option<Digest>,
     key: Option<String>,
 ) -> Result<Vec<Option<Head>>, ServiceError> {
-    let entries: Result<Vec<Entry>, Refusal> = lines.iter().map(|line| Entry::parse(&value(line))).collect();
+    let entries: Result<Vec<Entry>, Refusal> = lines.iter().map(|line| Entry::parse(value(line))).collect();
     let entries = entries.map_err(|refusal| ServiceError::Rejected(refusal.into()))?;
     let bytes = lines.iter().map(String::len).sum();
     let done = RUNTIME.block_on(world.service.append(run, Append { entries, if_match, key }, bytes))?;
