@@ -8,12 +8,12 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`evidence`] | the core: strict JSON, canonical form, chain, seal, verification; always built |
-//! | [`journal`] | a run's state as a fold of its records, and what it answers to a request |
+//! | `journal` | a run's state as a fold of its records, and what it answers to a request |
 //! | `store` | the contract of a store, every stored key, journals in an embedded engine |
 //! | `append` | the hot path: a lane for each run, one committer for all |
 //! | `service` | what can be asked: runs, entries, gates, closing and sealing, envelopes, keys |
 //! | `http` | routes, bodies, problems, connections |
-//! | [`client`] | typed calls to a service, tried again until they are answered |
+//! | `client` | typed calls to a service, tried again until they are answered |
 //! | `files`, `exec` | files digested and written whole; a command as a step |
 //! | [`cli`] | the commands, a file each; `serve` alone starts the service |
 //!
