@@ -1,7 +1,7 @@
 //! Lanes: one a run, in which requests are decided in the order in which they came.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
@@ -52,12 +52,16 @@ struct Job {
     ask: Ask,
     /// About how large the request is.
     bytes: usize,
+    /// Who asks, as the service knows them.
+    by: Option<String>,
     reply: oneshot::Sender<Result<Done, Rejection>>,
 }
 
 /// A run's lane.
 struct Lane {
     evidence_id: String,
+    /// Known once the run was loaded.
+    project: OnceLock<String>,
     queue: Mutex<Queue>,
     /// How many gates are recorded: those who wait for one are woken by nothing else.
     gates: watch::Sender<usize>,
@@ -102,6 +106,7 @@ impl Lanes {
         evidence_id: &str,
         ask: Ask,
         bytes: usize,
+        by: Option<&str>,
     ) -> Result<Done, Rejection> {
         let (reply, answer) = oneshot::channel();
         let lane = self.lane(evidence_id);
@@ -111,7 +116,7 @@ impl Lanes {
                 return Err(Rejection::Busy);
             }
             queue.bytes = queue.bytes.saturating_add(bytes);
-            queue.jobs.push_back(Job { ask, bytes, reply });
+            queue.jobs.push_back(Job { ask, bytes, by: by.map(str::to_owned), reply });
             if !queue.driven {
                 queue.driven = true;
                 // A task of its own: who asked may go away at any time.
@@ -130,7 +135,7 @@ impl Lanes {
     ) -> Result<T, Rejection> {
         let (seen, see) = oneshot::channel();
         let look = move |run: &Run| drop(seen.send(look(run)));
-        self.ask(evidence_id, Ask::View(Box::new(look)), 0).await?;
+        self.ask(evidence_id, Ask::View(Box::new(look)), 0, None).await?;
         see.await.map_err(|_| Rejection::Unknown("the request was dropped".into()))
     }
 
@@ -142,19 +147,17 @@ impl Lanes {
     /// Takes in a run that was just opened.
     pub(super) fn admit(&self, run: Run) {
         let lane = self.lane(&run.overview().evidence_id.clone());
+        lane.project.get_or_init(|| run.overview().project.clone());
         let mut queue = lane.lock();
         if !queue.driven && queue.run.is_none() {
             queue.run = Some(Box::new(run));
         }
     }
 
-    /// Whether a run is known to be there without asking the store.
-    pub(crate) fn has(&self, evidence_id: &str) -> bool {
-        let lane = self.lock().get(evidence_id).cloned();
-        lane.is_some_and(|lane| {
-            let queue = lane.lock();
-            queue.run.is_some() || queue.driven
-        })
+    /// The project of a run that is in memory.
+    pub(crate) fn project(&self, evidence_id: &str) -> Option<String> {
+        let lane = self.lock().get(evidence_id).cloned()?;
+        lane.project.get().cloned()
     }
 
     /// Lets go of the runs that nobody has asked since then; of all that nobody is asking if there are too many.
@@ -182,6 +185,7 @@ impl Lanes {
         };
         let lane = Arc::new(Lane {
             evidence_id: evidence_id.to_owned(),
+            project: OnceLock::new(),
             queue: Mutex::new(queue),
             gates: watch::Sender::new(0),
         });
@@ -233,7 +237,10 @@ impl Drive {
                 None => self.load().await,
             };
             run = match loaded {
-                Ok(run) => self.batch(run, jobs).await,
+                Ok(run) => {
+                    self.lane.project.get_or_init(|| run.overview().project.clone());
+                    self.batch(run, jobs).await
+                }
                 Err(rejection) => {
                     reply_all(jobs.into_iter().map(|job| job.reply), &rejection);
                     None
@@ -250,8 +257,8 @@ impl Drive {
         let reserved = run.reserved_bytes();
         let decide = || {
             let mut replies = Vec::with_capacity(jobs.len());
-            for Job { ask, reply, .. } in jobs {
-                replies.push((self.decide(&mut run, ask, &mut batch), reply));
+            for Job { ask, by, reply, .. } in jobs {
+                replies.push((self.decide(&mut run, ask, by.as_deref(), &mut batch), reply));
             }
             replies
         };
@@ -290,11 +297,17 @@ impl Drive {
         Some(run)
     }
 
-    fn decide(&self, run: &mut Run, ask: Ask, batch: &mut Batch) -> Result<Decided, Rejection> {
+    fn decide(
+        &self,
+        run: &mut Run,
+        ask: Ask,
+        by: Option<&str>,
+        batch: &mut Batch,
+    ) -> Result<Decided, Rejection> {
         let surroundings = &self.lanes.surroundings;
         let now = (surroundings.now)();
         let mut salt = || surroundings.salt();
-        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits };
+        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits, by };
         let refused = |refusal: Refusal| Rejection::from(refusal);
         let mut answer = match ask {
             Ask::Append(append) => run

@@ -28,6 +28,8 @@ pub(crate) struct OpenRun {
     pub(crate) key: Option<String>,
     /// About how large the request is.
     pub(crate) bytes: usize,
+    /// Who asks, as the service knows them.
+    pub(crate) by: Option<String>,
 }
 
 /// A run that is open, and whether this request opened it.
@@ -200,7 +202,7 @@ impl Drive {
         round: &mut Round,
         counters: &mut HashMap<String, Counter>,
     ) -> Result<Answer, Rejection> {
-        let OpenRun { opening, private, key, .. } = job;
+        let OpenRun { opening, private, key, by, .. } = job;
         let project = opening.project().to_owned();
         if let Some(key) = &key
             && let Some(answer) = self.keyed(round, &opening, &project, key)?
@@ -223,7 +225,7 @@ impl Drive {
         let now = (surroundings.now)();
         let evidence_id = surroundings.uuid_v7(now);
         let mut salt = || surroundings.salt();
-        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits };
+        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits, by: by.as_deref() };
         let (run, record) = opening.open(&evidence_id, (&counter.sequence, counter.next), private, around)?;
         let next = Counter { next: counter.next.saturating_add(1), ..counter };
         counters.insert(project.clone(), next.clone());
@@ -286,8 +288,7 @@ impl Drive {
             round.opened(*place).map_or(Ok(()), |run| same(run.overview()))?;
             return Ok(Some(Answer::Place { place: *place, created: false }));
         }
-        let named = self.opens.store.named(run_id, Some(project))?;
-        let Some((_, evidence_id)) = named.into_iter().next() else { return Ok(None) };
+        let Some(evidence_id) = self.opens.store.named_in(run_id, project)? else { return Ok(None) };
         let Some((overview, standing)) = self.opens.store.run(&evidence_id)? else { return Ok(None) };
         same(&overview)?;
         Ok(Some(Answer::Known(Box::new(Ok((overview, standing, false))))))

@@ -26,6 +26,8 @@ mod serve;
 mod server;
 #[cfg(any(feature = "client", feature = "service"))]
 mod signing_key;
+#[cfg(all(feature = "client", feature = "service"))]
+mod token;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,9 @@ enum Command {
     /// Serve on this machine: record runs, seal them, show them
     #[cfg(feature = "service")]
     Serve(serve::ServeArguments),
+    /// Make, list and forget the tokens of a service
+    #[cfg(all(feature = "client", feature = "service"))]
+    Token(token::TokenArguments),
     /// Judge sealed envelopes by what you hold: keys, heads, expectations, files
     Verify(verify::VerifyArguments),
     /// Show a run as a person reads it
@@ -84,6 +89,10 @@ enum Command {
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
     Fetch(NotBuilt),
+    /// Tokens (not in this build)
+    #[cfg(not(all(feature = "client", feature = "service")))]
+    #[command(hide = true)]
+    Token(NotBuilt),
     /// Serve (not in this build)
     #[cfg(not(feature = "service"))]
     #[command(hide = true)]
@@ -127,6 +136,10 @@ pub fn main() -> ExitCode {
         Command::Fetch(arguments) => fetch::run(&arguments),
         #[cfg(feature = "service")]
         Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(all(feature = "client", feature = "service"))]
+        Command::Token(arguments) => token::run(&arguments),
+        #[cfg(not(all(feature = "client", feature = "service")))]
+        Command::Token(_) => NotBuilt::refuse("token", "service` and `client"),
         #[cfg(not(feature = "client"))]
         Command::Exec(_) => NotBuilt::refuse("exec", "client"),
         #[cfg(not(feature = "client"))]

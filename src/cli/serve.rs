@@ -50,13 +50,20 @@ pub(super) struct ServeArguments {
     /// A run that was asked to abort and is open so long after is closed as aborted
     #[arg(long, value_name = "PERIOD", default_value = "30s", env = "SEALSTONE_ABORT_GRACE")]
     abort_grace: Period,
+    /// Requests a second that one token may make, and at once; more are answered 429
+    #[arg(long, value_name = "N", env = "SEALSTONE_RATE_LIMIT", value_parser = clap::value_parser!(u32).range(1..))]
+    rate_limit: Option<u32>,
+    /// A proxy on this machine or before it speaks TLS: lets --listen name any address, once there is a token
+    #[arg(long, env = "SEALSTONE_BEHIND_PROXY")]
+    behind_proxy: bool,
     /// Print the address as JSON, for programs
     #[arg(long)]
     json: bool,
 }
 
 const SERVE_HELP: &str = "\
-Without tokens it serves only this machine (a loopback address), and whoever reaches that is admin.
+Without tokens it serves only this machine (a loopback address), and whoever reaches that is admin. The first token is made while it
+does not run: sealstone token create NAME --role admin --data-dir DIR; more then with `token create --server URL`.
 SIGTERM or SIGINT ends it: requests under way are answered, then it stops. Records that were acknowledged are on the disk.";
 
 impl ServeArguments {
@@ -67,13 +74,6 @@ impl ServeArguments {
 }
 
 pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
-    if !arguments.listen.ip().is_loopback() {
-        return Err(Failure::usage(format!(
-            "{} is not a loopback address; without tokens only this machine is served: use --listen 127.0.0.1:{}",
-            arguments.listen.ip(),
-            arguments.listen.port()
-        )));
-    }
     let directory = DataDirectory::open(&arguments.data_dir);
     let directory = directory.map_err(|error| Failure::new(CANNOT_WRITE, error))?;
     let own_key = directory.path().join("key.pem");
@@ -89,7 +89,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         let address = listener.local_addr().unwrap_or(arguments.listen);
         let keyid = key.public().keyid();
         let service = start(arguments, &directory, key)?;
-        tell(arguments, address, &keyid, made_key.then_some(&key_path))?;
+        check_address(arguments, service.has_tokens())?;
+        tell(arguments, address, &keyid, made_key.then_some(&key_path), service.has_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
         serve(listener, router(service.clone()), asked_to_end()).await;
         Ok(0)
@@ -97,6 +98,23 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     // What is left is nothing that anybody waits for: seals are finished at the next start.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// Whoever reaches the address must be somebody who may.
+fn check_address(arguments: &ServeArguments, has_tokens: bool) -> Result<(), Failure> {
+    let (ip, port) = (arguments.listen.ip(), arguments.listen.port());
+    match (ip.is_loopback(), has_tokens, arguments.behind_proxy) {
+        (true, ..) | (false, true, true) => Ok(()),
+        (false, false, _) => Err(Failure::usage(format!(
+            "{ip} is not a loopback address; without tokens only this machine is served: use --listen 127.0.0.1:{port}, \
+             or make a token first: sealstone token create NAME --role admin --data-dir {}",
+            printable(&arguments.data_dir.display().to_string())
+        ))),
+        (false, true, false) => Err(Failure::usage(format!(
+            "{ip} is not a loopback address, and tokens must not travel in the open: put a proxy that speaks TLS before it, and say \
+             --behind-proxy"
+        ))),
+    }
 }
 
 fn start(
@@ -118,7 +136,7 @@ fn start(
     };
     let disk =
         (arguments.engine != EngineName::Memory).then(|| (directory.path().to_owned(), arguments.min_free.0));
-    Service::start(Arc::new(store), key, surroundings, disk)
+    Service::start(Arc::new(store), key, surroundings, disk, arguments.rate_limit)
         .map_err(|error| Failure::new(CANNOT_WRITE, format!("cannot start: {error}")))
 }
 
@@ -127,6 +145,7 @@ fn tell(
     address: SocketAddr,
     keyid: &str,
     made_key: Option<&PathBuf>,
+    has_tokens: bool,
 ) -> Result<(), Failure> {
     let shown = |path: &Path| printable(&path.display().to_string());
     if let Some(path) = made_key {
@@ -142,6 +161,10 @@ fn tell(
         engine => format!("in {} ({})", shown(&arguments.data_dir), engine.as_str()),
     };
     anstream::eprintln!("{FAINT}records {kept}, sealed by {keyid}{RESET}");
+    if has_tokens {
+        anstream::eprintln!("{FAINT}who asks needs a token{RESET}");
+        return Ok(());
+    }
     anstream::eprintln!("{DOUBT}no tokens:{RESET} whoever reaches this address on this machine is admin");
     let program = std::env::current_exe().map_or_else(|_| "sealstone".to_owned(), |path| shown(&path));
     let keyring =

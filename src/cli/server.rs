@@ -19,6 +19,9 @@ pub(super) struct ServerArguments {
     /// Address of the service (default: http://127.0.0.1:7325)
     #[arg(long, value_name = "URL", env = "SEALSTONE_SERVER", global = true)]
     server: Option<String>,
+    /// Token of the service; better in the variable than on the command line, which others can see
+    #[arg(long, value_name = "TOKEN", env = "SEALSTONE_TOKEN", hide_env_values = true, global = true)]
+    token: Option<String>,
 }
 
 impl ServerArguments {
@@ -33,7 +36,8 @@ impl ServerArguments {
         call: impl FnOnce(Client) -> F,
     ) -> Result<T, Failure> {
         let url = self.server.as_deref().filter(|server| !server.is_empty()).unwrap_or(DEFAULT);
-        let client = Client::new(url, Retry::default(), machine::random::<16>).map_err(told)?;
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        let client = Client::new(url, token, Retry::default(), machine::random::<16>).map_err(told)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
         runtime.block_on(call(client)).map_err(told)
@@ -42,7 +46,7 @@ impl ServerArguments {
 
 fn told(error: ClientError) -> Failure {
     let status = match &error {
-        ClientError::Url { .. } => return Failure::usage(error),
+        ClientError::Token | ClientError::Url { .. } => return Failure::usage(error),
         ClientError::Answer { .. } | ClientError::Away { .. } => UNAVAILABLE,
         ClientError::Refused { .. } => REFUSED,
     };

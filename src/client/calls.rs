@@ -129,6 +129,23 @@ impl Client {
         self.bytes(&["v1", "keys"], &[]).await
     }
 
+    /// Makes a token: `name`, `role`, and perhaps `projects` and `expires_at`. The answer has the token in it, this once.
+    pub async fn create_token(&self, members: &Object<'_>) -> Result<serde_json::Value, ClientError> {
+        self.post(&["v1", "tokens"], (JSON, members.canonical().into_owned()), None).await
+    }
+
+    /// All tokens, without what would let anybody in.
+    pub async fn tokens(&self) -> Result<serde_json::Value, ClientError> {
+        self.get(&["v1", "tokens"], &[]).await
+    }
+
+    /// Forgets a token.
+    pub async fn delete_token(&self, id: &str) -> Result<(), ClientError> {
+        let path = &["v1", "tokens", id];
+        let call = Call { method: Method::DELETE, path, query: &[], body: None, if_match: None };
+        self.call(call).await.map(drop)
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         path: &[&str],

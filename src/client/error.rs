@@ -31,6 +31,8 @@ pub enum ClientError {
         /// The member that it is about.
         pointer: Option<String>,
     },
+    /// The token has characters that no token has.
+    Token,
     /// Not an address of a service.
     Url {
         /// The address.
@@ -50,6 +52,7 @@ impl fmt::Display for ClientError {
                 tried.as_secs_f64()
             ),
             ClientError::Refused { status, code, detail, .. } => write!(f, "{code} ({status}): {detail}"),
+            ClientError::Token => f.write_str("the token has characters that no token has"),
             ClientError::Url { url, why } => write!(f, "{url:?} is no address of a service: {why}"),
         }
     }

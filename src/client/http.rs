@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER,
+};
 use reqwest::{Method, StatusCode, Url, redirect};
 use serde::Deserialize;
 
@@ -35,6 +37,8 @@ pub struct Client {
     base: Url,
     http: reqwest::Client,
     retry: Retry,
+    /// Sent with every request, and shown nowhere.
+    token: Option<HeaderValue>,
     random: Box<dyn Fn() -> [u8; 16] + Send + Sync>,
 }
 
@@ -72,9 +76,11 @@ enum Failed {
 }
 
 impl Client {
-    /// A client of the service at that address, like `http://127.0.0.1:7325`. `random` gives fresh random bytes.
+    /// A client of the service at that address, like `http://127.0.0.1:7325`, with a token if it asks for one. `random` gives
+    /// fresh random bytes.
     pub fn new(
         url: &str,
+        token: Option<&str>,
         retry: Retry,
         random: impl Fn() -> [u8; 16] + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
@@ -97,7 +103,15 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| wrong(chain(&error)))?;
-        Ok(Self { base, http, retry, random: Box::new(random) })
+        let token = match token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))) {
+            None => None,
+            Some(Ok(mut token)) => {
+                token.set_sensitive(true);
+                Some(token)
+            }
+            Some(Err(_)) => return Err(ClientError::Token),
+        };
+        Ok(Self { base, http, retry, token, random: Box::new(random) })
     }
 
     /// Tries until there is an answer, or it is time to give up. All tries have one idempotency key.
@@ -110,6 +124,9 @@ impl Client {
             url.query_pairs_mut().extend_pairs(call.query);
         }
         let mut headers = HeaderMap::new();
+        if let Some(token) = &self.token {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
         let mut put = |name: HeaderName, value: String| {
             headers.insert(name, HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("")));
         };

@@ -7,7 +7,7 @@ use super::canonical::{Object, Value};
 use super::chain::{GENESIS, Head, Link, link};
 use super::consistency::{Conflict, Mark, Recorded};
 use super::digest::Digest;
-use super::envelope::limits::Limits;
+use super::envelope::limits::{Limits, MAX_REPORTER_BYTES};
 use super::envelope::{Disclosure, Fault, Kind, PrivateMembers, check_ingest, commitment_bytes};
 use super::key::SigningKey;
 use super::seal::{Parts, SealError, Sealed, envelope_of, seal};
@@ -253,6 +253,8 @@ impl Tally {
         self.recorded.check_citations_of(kind, &members)?;
         members.insert("recorded_at", Timestamp::from_unix_ms(0));
         members.insert("seq", Value::count(super::envelope::limits::MAX_ELEMENTS as u64));
+        // Whoever will report it has a name of at most that length.
+        members.insert("reported_by", Object::from_iter([("name", "x".repeat(MAX_REPORTER_BYTES))]));
         let disclosures = private.withhold(kind, None, &mut members, &mut || [0; 16]);
         let size = Size::of(&members.canonical(), &disclosures);
         check_size(size, limits).map(|()| size)

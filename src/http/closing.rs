@@ -8,14 +8,16 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, json};
 use super::body;
+use super::guard::By;
 use super::path::Path;
 use super::query::{Query, idempotency_key, if_match};
 use crate::evidence::canonical::Value;
 use crate::journal::{Abort, Close};
-use crate::service::Service;
+use crate::service::{Action, Service};
 
 pub(super) async fn finalize(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
@@ -30,8 +32,9 @@ pub(super) async fn finalize(
         _ => return Err(body::invalid("result", "succeeded, failed or aborted expected")),
     };
     let reason = body::text(&members, "reason")?;
-    let evidence_id = service.find(&run, query.one("project")?).await?;
-    let closed = service.finalize(&evidence_id, Close { result, reason, if_match, key }, bytes).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
+    let closed =
+        service.finalize(&evidence_id, Close { result, reason, if_match, key }, bytes, &caller).await?;
     let answer = serde_json::json!({
         "evidence_id": evidence_id,
         "envelope_digest": closed.envelope_digest,
@@ -42,6 +45,7 @@ pub(super) async fn finalize(
 
 pub(super) async fn abort(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
@@ -57,8 +61,8 @@ pub(super) async fn abort(
         Some(_) => return Err(body::invalid("force", "true or false expected")),
     };
     let reason = body::text(&members, "reason")?;
-    let evidence_id = service.find(&run, query.one("project")?).await?;
-    service.abort(&evidence_id, Abort { reason, force, key }, bytes).await?;
+    let evidence_id = service.find(&caller, Action::Abort, &run, query.one("project")?).await?;
+    service.abort(&evidence_id, Abort { reason, force, key }, bytes, &caller).await?;
     Ok(json(
         StatusCode::ACCEPTED,
         &serde_json::json!({ "evidence_id": evidence_id, "abort_requested": true }),

@@ -9,13 +9,14 @@ use serde::Serialize;
 
 use super::answer::{Answer, json};
 use super::body::{self, JSON, NDJSON};
+use super::guard::By;
 use super::path::Path;
 use super::problem::Problem;
 use super::query::{Query, idempotency_key, if_match};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
 use crate::journal::{Append, Entry, Receipt};
-use crate::service::Service;
+use crate::service::{Action, Service};
 
 /// How many entries may be sent at once.
 const MAX_LINES: usize = 10_000;
@@ -46,6 +47,7 @@ impl From<&Receipt> for EntryReceipt {
 
 pub(super) async fn append(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
@@ -57,11 +59,11 @@ pub(super) async fn append(
     let max_bytes = if many { body::MAX_NDJSON_BYTES } else { body::MAX_JSON_BYTES };
     let sent = body::read(&headers, sent, &[JSON, NDJSON], max_bytes).await?;
     let bytes = &sent.bytes;
-    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
     let parse = || if many { lines(bytes) } else { Ok(vec![(0, Entry::parse(body::parse(bytes)?)?)]) };
     let entries = if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse)? } else { parse()? };
     let (numbers, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();
-    let done = service.append(&evidence_id, Append { entries, if_match, key }, bytes.len()).await;
+    let done = service.append(&evidence_id, Append { entries, if_match, key }, bytes.len(), &caller).await;
     let done = done.map_err(|error| {
         let line = error.entry().and_then(|entry| numbers.get(entry)).filter(|_| many);
         let problem = Problem::from(error.clone());

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::answer::{Answer, json, text};
 use super::body;
+use super::guard::By;
 use super::kept::kept;
 use super::path::Path;
 use super::problem::Problem;
@@ -15,15 +16,16 @@ use super::query::Query;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
-use crate::service::{Service, judge};
+use crate::service::{Action, Service, judge};
 
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path(evidence_id): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    let evidence_id = service.find(&evidence_id, None).await?;
-    let stored = service.envelope(&evidence_id).await?;
+    let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
+    let stored = service.envelope_for(&caller, &evidence_id).await?;
     let tag = format!("\"{}\"", Digest::of(&stored.file));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known =
@@ -50,9 +52,10 @@ pub(super) async fn fetch(
 
 pub(super) async fn verification(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path(evidence_id): Path<String>,
 ) -> Answer {
-    let evidence_id = service.find(&evidence_id, None).await?;
+    let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
     Ok(json(StatusCode::OK, &service.verification(&evidence_id).await?))
 }
 

@@ -9,18 +9,20 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, json, put};
 use super::body;
+use super::guard::By;
 use super::path::Path;
 use super::query::{Query, idempotency_key};
 use super::runs::plain;
 use crate::evidence::canonical::Value;
 use crate::journal::{GateDecision, NewGate, Resolution};
-use crate::service::{Done, GateView, Service};
+use crate::service::{Action, Done, GateView, Service};
 
 /// How long a look at a gate may wait, in seconds.
 const MAX_WAIT_S: u64 = 60;
 
 pub(super) async fn open(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
@@ -30,27 +32,29 @@ pub(super) async fn open(
     let key = idempotency_key(&headers)?;
     let (members, bytes) = body::object(&headers, sent).await?;
     let gate = NewGate::parse(members, key)?;
-    let evidence_id = service.find(&run, query.one("project")?).await?;
-    let (done, view) = service.open_gate(&evidence_id, gate, bytes).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
+    let (done, view) = service.open_gate(&evidence_id, gate, bytes, &caller).await?;
     let status = if done.added { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &shown(view, Some(&done))))
 }
 
 pub(super) async fn look(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path((run, gate_id)): Path<(String, String)>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
     let query = Query::read(raw, &["project", "wait"])?;
     let wait = |text: &str| text.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_S);
     let wait = query.parsed("wait", "seconds from 0 to 60", wait)?.unwrap_or_default();
-    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
     let view = service.wait_for_gate(&evidence_id, &gate_id, Duration::from_secs(wait)).await?;
     Ok(json(StatusCode::OK, &shown(view, None)))
 }
 
 pub(super) async fn resolve(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path((run, gate_id)): Path<(String, String)>,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
@@ -73,9 +77,9 @@ pub(super) async fn resolve(
         ),
     };
     let comment = body::text(&members, "comment")?;
-    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Resolve, &run, query.one("project")?).await?;
     let resolution = Resolution { gate_id, decision, comment, seen_head, key };
-    let (done, view) = service.resolve_gate(&evidence_id, resolution, bytes).await?;
+    let (done, view) = service.resolve_gate(&evidence_id, resolution, bytes, &caller).await?;
     Ok(json(StatusCode::OK, &shown(view, Some(&done))))
 }
 

@@ -1,22 +1,85 @@
+//! Who asks, found out before anything else.
+//!
 //! Without tokens whoever reaches the address is admin: so nobody may reach it through a browser from elsewhere.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderMap, Response, Uri, header};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Response, Uri, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
 use super::problem::Problem;
+use crate::service::{Caller, Held, Service};
 
-/// Lets through what was sent to this machine by name, and by no page of another site.
-pub(super) async fn only_this_machine(request: Request, next: Next) -> Response<Body> {
-    match check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+/// What everybody may ask.
+const OPEN: [&str; 5] = ["/healthz", "/readyz", "/v1/keys", "/v1/keys.pem", "/v1/verify"];
+
+/// Who asks.
+pub(super) struct By(pub(super) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // Whom nobody looked at is nobody.
+        Ok(Self(parts.extensions.get().cloned().unwrap_or(Caller::Nobody)))
     }
 }
 
-fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+/// Finds out who asks, and refuses who must not.
+pub(super) async fn let_in(
+    State(service): State<Arc<Service>>,
+    mut request: Request,
+    next: Next,
+) -> Response<Body> {
+    match caller(&service, request.uri(), request.headers()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => {
+            let unknown = problem.status() == 401;
+            let mut response = problem.into_response();
+            if unknown {
+                let bearer = HeaderValue::from_static("Bearer realm=\"sealstone\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+            }
+            response
+        }
+    }
+}
+
+fn caller(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<Caller, Problem> {
+    if !service.has_tokens() {
+        return only_this_machine(uri, headers).map(|()| Caller::Local);
+    }
+    let mut told = headers.get_all(header::AUTHORIZATION).iter();
+    match (told.next(), told.next()) {
+        (None, _) if OPEN.contains(&uri.path()) => Ok(Caller::Nobody),
+        (None, _) => Err(Problem::new(401, "token_required", "send a token: Authorization: Bearer sst_…")),
+        (Some(value), None) => {
+            let shown = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+            match service.held(shown.unwrap_or_default().trim()) {
+                Held::Counts(token) => Ok(Caller::Token(token)),
+                Held::TooOften => {
+                    Err(Problem::new(429, "rate_limited", "this token is used too often; slow down"))
+                }
+                Held::Nothing => Err(Problem::new(
+                    401,
+                    "token_invalid",
+                    "this token does not count, or no more; ask for another",
+                )),
+            }
+        }
+        (Some(_), Some(_)) => Err(Problem::new(401, "token_invalid", "one Authorization header expected")),
+    }
+}
+
+/// Lets through what was sent to this machine by name, and by no page of another site.
+fn only_this_machine(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(header::HOST).unwrap_or_default();
     let hosts = headers.get_all(header::HOST).iter().count();

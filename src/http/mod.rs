@@ -16,12 +16,13 @@ mod problem;
 mod query;
 mod runs;
 mod serve;
+mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post};
 
 pub(crate) use self::serve::serve;
 use crate::service::Service;
@@ -39,12 +40,14 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
         .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
         .route("/v1/verify", post(envelopes::verify))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::forget))
         .route("/v1/keys", get(keys::jwks))
         .route("/v1/keys.pem", get(keys::pem))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(from_fn(guard::only_this_machine))
+        .layer(from_fn_with_state(service.clone(), guard::let_in))
         .with_state(service)
 }

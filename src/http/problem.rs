@@ -36,6 +36,10 @@ impl Problem {
         Self::new(400, error.code.as_str(), error)
     }
 
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
     pub(super) fn set_pointer(&mut self, pointer: String) {
         self.pointer = Some(pointer);
     }
@@ -79,7 +83,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if matches!(status.as_u16(), 503 | 507) {
+        if matches!(status.as_u16(), 429 | 503 | 507) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::answer::{Answer, json, put, summary, text};
 use super::body;
+use super::guard::By;
 use super::kept::kept;
 use super::path::Path;
 use super::problem::Problem;
@@ -15,13 +16,18 @@ use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::RESULTS;
 use crate::journal::{Opening, State as RunState};
-use crate::service::{RunFilter, Service, is_evidence_id};
+use crate::service::{Action, RunFilter, Service, is_evidence_id};
 
-pub(super) async fn open(State(service): State<Arc<Service>>, headers: HeaderMap, sent: Body) -> Answer {
+pub(super) async fn open(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    headers: HeaderMap,
+    sent: Body,
+) -> Answer {
     let key = idempotency_key(&headers)?;
     let sent = body::read(&headers, sent, &[body::JSON], body::MAX_JSON_BYTES).await?;
     let opening = Opening::parse(body::parse(&sent.bytes)?)?;
-    let (overview, standing, created) = service.open(opening, key, sent.bytes.len()).await?;
+    let (overview, standing, created) = service.open(opening, key, sent.bytes.len(), &caller).await?;
     let own = format!("/v1/runs/{}", overview.evidence_id);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let opened = serde_json::json!({
@@ -50,7 +56,11 @@ const LIST: &[&str] = &[
     "cursor",
 ];
 
-pub(super) async fn list(State(service): State<Arc<Service>>, RawQuery(raw): RawQuery) -> Answer {
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    RawQuery(raw): RawQuery,
+) -> Answer {
     let query = Query::read(raw.clone(), LIST)?;
     let own = |name| query.one(name).map(|value| value.map(str::to_owned));
     let time = |name| query.parsed(name, "a time like 2026-11-21T08:00:00.000Z", |text| text.parse().ok());
@@ -77,7 +87,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>, RawQuery(raw): Raw
     let limit: usize = query.parsed("limit", "a number from 1 to 1000", limit)?.unwrap_or(100);
     let cursor = |text: &str| is_evidence_id(text).then(|| text.to_owned());
     let after = query.parsed("cursor", "a cursor from `next`", cursor)?;
-    let page = service.list(filter, after, limit).await?;
+    let page = service.list(&caller, filter, after, limit).await?;
     let runs: Vec<_> = page.runs.iter().map(|(overview, standing)| summary(overview, standing)).collect();
     let mut response = json(StatusCode::OK, &serde_json::json!({ "runs": runs, "next": page.next }));
     if let Some(next) = page.next {
@@ -93,12 +103,13 @@ pub(super) async fn list(State(service): State<Arc<Service>>, RawQuery(raw): Raw
 
 pub(super) async fn snapshot(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
     let query = Query::read(raw, &["project", "envelope"])?;
     let with_envelope = query.parsed("envelope", "true or false", |text| text.parse().ok())?.unwrap_or(true);
-    let evidence_id = service.find(&run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
     let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
     let mut shown = summary(&snapshot.overview, &snapshot.standing);
     let objects = |objects: Vec<Object<'static>>| Value::from(objects);

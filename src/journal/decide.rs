@@ -95,6 +95,9 @@ impl Run {
         for (name, value) in decided.iter() {
             members.insert(name.to_owned(), value.clone());
         }
+        if let Some(actor) = around.by {
+            members.insert("actor", actor.to_owned());
+        }
         members.insert("resolved_at", self.moment(around.now));
         self.whole(key, request, |run, gathered| {
             run.record(Kind::Gate, members, request, size, gathered, around).map(|receipt| {

@@ -71,6 +71,9 @@ impl Opening {
         members.insert("evidence_id", evidence_id.to_owned());
         members.insert("sequence", sequence.to_owned());
         members.insert("project_seq", Value::count(project_seq));
+        if let Some(name) = around.by {
+            members.insert("reported_by", Object::from_iter([("name", name.to_owned())]));
+        }
         let own = |member| members.text(member).unwrap_or_default().to_owned();
         let (run_id, project) = (own("run_id"), own("project"));
         let (element, _) = Tally::default().next(

@@ -113,12 +113,15 @@ impl Run {
     pub(super) fn record(
         &mut self,
         kind: Kind,
-        members: Object<'static>,
+        mut members: Object<'static>,
         request: Digest,
         freed: Size,
         gathered: &mut Gathered,
         around: &mut Around<'_>,
     ) -> Result<Receipt, Refusal> {
+        if let Some(name) = around.by {
+            members.insert("reported_by", Object::from_iter([("name", name.to_owned())]));
+        }
         let mut circumstances = Circumstances {
             now: self.moment(around.now),
             private: &self.private,

@@ -18,6 +18,8 @@ pub struct Around<'a> {
     pub salt: &'a mut dyn FnMut() -> [u8; 16],
     /// What may be how large.
     pub limits: &'a Limits,
+    /// The name under which the service knows who asks.
+    pub by: Option<&'a str>,
 }
 
 /// What a request has added, and what is answered.

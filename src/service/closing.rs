@@ -1,6 +1,6 @@
 //! The end of a run: finalized, aborted, expired; always sealed.
 
-use super::{Service, ServiceError};
+use super::{Caller, Service, ServiceError};
 use crate::append::{Ask, Done};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
@@ -20,8 +20,10 @@ impl Service {
         evidence_id: &str,
         close: Close,
         bytes: usize,
+        caller: &Caller,
     ) -> Result<Closed, ServiceError> {
-        let Done { standing, .. } = self.lanes.ask(evidence_id, Ask::Close(close), bytes).await?;
+        let Done { standing, .. } =
+            self.lanes.ask(evidence_id, Ask::Close(close), bytes, caller.name()).await?;
         if let Some(envelope_digest) = standing.envelope_digest {
             return Ok(Closed { envelope_digest, head: standing.head });
         }
@@ -36,9 +38,10 @@ impl Service {
         evidence_id: &str,
         abort: Abort,
         bytes: usize,
+        caller: &Caller,
     ) -> Result<(), ServiceError> {
         let force = abort.force;
-        self.lanes.ask(evidence_id, Ask::Abort(abort), bytes).await?;
+        self.lanes.ask(evidence_id, Ask::Abort(abort), bytes, caller.name()).await?;
         if force {
             self.seal_by_itself(evidence_id);
         }
@@ -53,7 +56,7 @@ impl Service {
         reason: String,
     ) -> Result<(), ServiceError> {
         let close = Close { result: result.to_owned(), reason: Some(reason), if_match: None, key: None };
-        match self.lanes.ask(evidence_id, Ask::Close(close), 0).await {
+        match self.lanes.ask(evidence_id, Ask::Close(close), 0, None).await {
             Ok(_) => {
                 self.seal_by_itself(evidence_id);
                 Ok(())

@@ -1,6 +1,6 @@
 //! Entries: recorded, durable, then answered.
 
-use super::{Service, ServiceError};
+use super::{Caller, Service, ServiceError};
 use crate::append::{Ask, Done};
 use crate::journal::Append;
 
@@ -11,7 +11,8 @@ impl Service {
         evidence_id: &str,
         append: Append,
         bytes: usize,
+        caller: &Caller,
     ) -> Result<Done, ServiceError> {
-        Ok(self.lanes.ask(evidence_id, Ask::Append(append), bytes).await?)
+        Ok(self.lanes.ask(evidence_id, Ask::Append(append), bytes, caller.name()).await?)
     }
 }

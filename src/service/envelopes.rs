@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, SemaphorePermit};
 
-use super::{Service, ServiceError};
+use super::{Action, Caller, Service, ServiceError};
 use crate::append::Rejection;
+use crate::evidence::canonical;
 use crate::evidence::digest::Digest;
+use crate::evidence::envelope::limits::MAX_FILE_BYTES;
+use crate::evidence::seal::with_disclosures;
 use crate::evidence::verify::{Held, Report, verify};
 
 /// How long somebody waits for a place.
@@ -21,8 +24,25 @@ pub(crate) struct StoredEnvelope {
 }
 
 impl Service {
-    /// The sealed envelope of a run.
-    pub(crate) async fn envelope(&self, evidence_id: &str) -> Result<StoredEnvelope, ServiceError> {
+    /// The sealed envelope of a run, with the disclosures that the caller may see.
+    pub(crate) async fn envelope_for(
+        &self,
+        caller: &Caller,
+        evidence_id: &str,
+    ) -> Result<StoredEnvelope, ServiceError> {
+        let stored = self.envelope(evidence_id).await?;
+        if caller.may(Action::Disclose) {
+            return Ok(stored);
+        }
+        let StoredEnvelope { envelope_digest, file, place } = stored;
+        let packed =
+            tokio::task::spawn_blocking(move || pack(&file)).await.map_err(ServiceError::unavailable)?;
+        let file = packed.ok_or_else(|| ServiceError::unavailable("the sealed file cannot be read"))?;
+        Ok(StoredEnvelope { envelope_digest, file, place })
+    }
+
+    /// The sealed envelope of a run, as it is stored.
+    async fn envelope(&self, evidence_id: &str) -> Result<StoredEnvelope, ServiceError> {
         let (_, standing) = self.standing(evidence_id).await?;
         let Some(envelope_digest) = standing.envelope_digest else {
             return Err(ServiceError::NotSealed { state: standing.state });
@@ -51,6 +71,12 @@ impl Service {
     pub(super) async fn whole_place(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         soon(self.whole.clone().acquire_owned()).await
     }
+}
+
+/// The same sealed envelope without its disclosures.
+fn pack(file: &[u8]) -> Option<Vec<u8>> {
+    let document = canonical::parse(file, MAX_FILE_BYTES).ok()?;
+    with_disclosures(document.as_object()?, |_| false).map(String::into_bytes)
 }
 
 async fn soon<T>(place: impl Future<Output = Result<T, AcquireError>>) -> Result<T, ServiceError> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::access::Action;
 use crate::append::Rejection;
 use crate::journal::{Refusal, State};
 use crate::store::StoreError;
@@ -9,6 +10,10 @@ use crate::store::StoreError;
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ServiceError {
+    /// The caller's role may not do that.
+    Forbidden { action: Action },
+    /// The caller's token is not for that project.
+    ProjectForbidden { project: String },
     /// The run is not sealed yet.
     NotSealed { state: State },
     /// It was not recorded.
@@ -31,6 +36,8 @@ impl ServiceError {
     /// The stable code, and the HTTP status that goes with it.
     pub(crate) fn code(&self) -> (&'static str, u16) {
         match self {
+            ServiceError::Forbidden { .. } => ("forbidden", 403),
+            ServiceError::ProjectForbidden { .. } => ("project_forbidden", 403),
             ServiceError::NotSealed { .. } => ("envelope_not_found", 404),
             ServiceError::RunAmbiguous { .. } => ("run_ambiguous", 409),
             ServiceError::SealPending { .. } => ("seal_pending", 503),
@@ -85,6 +92,12 @@ fn status(refusal: &Refusal) -> u16 {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ServiceError::Forbidden { action } => {
+                write!(f, "the role of this token may not {}; ask for one that may", action.in_words())
+            }
+            ServiceError::ProjectForbidden { project } => {
+                write!(f, "this token is not for the project {project:?}")
+            }
             ServiceError::NotSealed { state } => write!(
                 f,
                 "the run is {}; its envelope is there once it is finalized and sealed",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Service, ServiceError};
+use super::{Caller, Service, ServiceError};
 use crate::append::{Ask, Done};
 use crate::evidence::canonical::Object;
 use crate::journal::{GateState, NewGate, Refusal, Resolution, Run};
@@ -22,8 +22,9 @@ impl Service {
         evidence_id: &str,
         gate: NewGate,
         bytes: usize,
+        caller: &Caller,
     ) -> Result<(Done, GateView), ServiceError> {
-        let done = self.lanes.ask(evidence_id, Ask::OpenGate(gate), bytes).await?;
+        let done = self.lanes.ask(evidence_id, Ask::OpenGate(gate), bytes, caller.name()).await?;
         let view = self.gate(evidence_id, done.answer.gate_id.as_deref().unwrap_or_default()).await?;
         Ok((done, view))
     }
@@ -34,9 +35,10 @@ impl Service {
         evidence_id: &str,
         resolution: Resolution,
         bytes: usize,
+        caller: &Caller,
     ) -> Result<(Done, GateView), ServiceError> {
         let gate_id = resolution.gate_id.clone();
-        let done = self.lanes.ask(evidence_id, Ask::Resolve(resolution), bytes).await?;
+        let done = self.lanes.ask(evidence_id, Ask::Resolve(resolution), bytes, caller.name()).await?;
         Ok((done, self.gate(evidence_id, &gate_id).await?))
     }
 

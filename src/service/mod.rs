@@ -1,5 +1,6 @@
 //! What the service does, a file for each thing that can be asked of it. HTTP is thin above it.
 
+mod access;
 mod closing;
 mod entries;
 mod envelopes;
@@ -17,12 +18,14 @@ mod sweeper;
     reason = "a test fails by a panic"
 )]
 mod tests;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use crate::append::Done;
 pub(crate) use crate::store::layout::is_evidence_id;
+pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
 pub(crate) use envelopes::judge;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
@@ -48,6 +51,7 @@ pub(crate) struct Service {
     lanes: Arc<Lanes>,
     opens: Arc<Opens>,
     sealer: Arc<Sealer>,
+    gatekeeper: Gatekeeper,
     committer: Arc<Committer>,
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
@@ -66,6 +70,7 @@ impl Service {
         key: SigningKey,
         surroundings: Surroundings,
         disk: Option<(PathBuf, u64)>,
+        rate_limit: Option<u32>,
     ) -> Result<Arc<Self>, StoreError> {
         let surroundings = Arc::new(surroundings);
         let keyring = keys::register(&*store, key.public())?;
@@ -78,6 +83,7 @@ impl Service {
         own.add(key.public(), Terms::default()).expect("one key cannot contradict itself");
         let sealer =
             Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), key, own);
+        let gatekeeper = Gatekeeper::open(store.clone(), rate_limit)?;
         let private = DEFAULT_PRIVATE.map(str::to_owned).to_vec();
         let (whole, judging) = (Arc::new(Semaphore::new(WHOLE_AT_ONCE)), Semaphore::new(JUDGED_AT_ONCE));
         Ok(Arc::new(Self {
@@ -85,6 +91,7 @@ impl Service {
             lanes,
             opens,
             sealer,
+            gatekeeper,
             committer,
             whole,
             judging,

@@ -2,7 +2,7 @@
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Service, ServiceError};
+use super::{Action, Caller, Service, ServiceError};
 use crate::append::OpenRun;
 use crate::evidence::canonical::Object;
 use crate::evidence::seal::{Parts, envelope_of};
@@ -65,27 +65,44 @@ impl Service {
         opening: Opening,
         key: Option<String>,
         bytes: usize,
+        caller: &Caller,
     ) -> Result<(Overview, Standing, bool), ServiceError> {
-        let run = OpenRun { opening, private: self.private.clone(), key, bytes };
-        Ok(self.opens.open(run).await?)
+        caller.check(Action::Write)?;
+        if !caller.sees(opening.project()) {
+            return Err(ServiceError::ProjectForbidden { project: opening.project().to_owned() });
+        }
+        let by = caller.name().map(str::to_owned);
+        Ok(self.opens.open(OpenRun { opening, private: self.private.clone(), key, bytes, by }).await?)
     }
 
-    /// The evidence_id of a run that is named by it, or by its run_id.
-    pub(crate) async fn find(&self, run: &str, project: Option<&str>) -> Result<String, ServiceError> {
-        if project.is_none() && is_evidence_id(run) && self.lanes.has(run) {
-            return Ok(run.to_owned());
+    /// The evidence_id of a run that is named by it, or by its run_id, for a caller who may do that to it. A run of a project
+    /// that the caller does not see is not there.
+    pub(crate) async fn find(
+        &self,
+        caller: &Caller,
+        action: Action,
+        run: &str,
+        project: Option<&str>,
+    ) -> Result<String, ServiceError> {
+        caller.check(action)?;
+        if project.is_none()
+            && is_evidence_id(run)
+            && let Some(project) = self.lanes.project(run)
+        {
+            return if caller.sees(&project) { Ok(run.to_owned()) } else { Err(ServiceError::not_found()) };
         }
-        let (run, project) = (run.to_owned(), project.map(str::to_owned));
+        let (run, project, caller) = (run.to_owned(), project.map(str::to_owned), caller.clone());
+        let wanted = move |of: &str| caller.sees(of) && project.as_ref().is_none_or(|project| project == of);
         let mut found = self
             .read(move |store| {
                 // An evidence_id is ours: no run_id that somebody chose stands in its way.
                 if is_evidence_id(&run)
                     && let Some((overview, _)) = store.run(&run)?
-                    && project.as_ref().is_none_or(|project| *project == overview.project)
+                    && wanted(&overview.project)
                 {
                     return Ok(vec![(overview.project, run)]);
                 }
-                store.named(&run, project.as_deref())
+                store.named(&run, &wanted)
             })
             .await?;
         match (found.pop(), found.is_empty()) {
@@ -98,14 +115,19 @@ impl Service {
         }
     }
 
-    /// The newest runs that the filter takes, after the run that a page before ended with.
+    /// The newest runs that the filter takes and the caller sees, after the run that a page before ended with.
     pub(crate) async fn list(
         &self,
+        caller: &Caller,
         filter: RunFilter,
         after: Option<String>,
         limit: usize,
     ) -> Result<Page, ServiceError> {
-        let takes = move |overview: &Overview, standing: &Standing| filter.takes(overview, standing);
+        caller.check(Action::Read)?;
+        let caller = caller.clone();
+        let takes = move |overview: &Overview, standing: &Standing| {
+            caller.sees(&overview.project) && filter.takes(overview, standing)
+        };
         self.read(move |store| store.newest(after.as_deref(), limit, MAX_CANDIDATES, &takes)).await
     }
 

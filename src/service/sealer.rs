@@ -101,7 +101,7 @@ impl Sealer {
             }
         }
         let stored = SealedFile { envelope_digest, chunks, bytes: file.len() };
-        let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored), 0).await;
+        let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored), 0, None).await;
         let done = done.map_err(|rejection| format!("the seal could not be recorded: {rejection:?}"))?;
         done.standing.envelope_digest.ok_or_else(|| "the run is not closed".to_owned())
     }

@@ -82,7 +82,7 @@ fn opened(n: u64, run_id: &str) -> (Run, Batch) {
     let sent = format!("{{\"project\":\"p\",\"run_id\":\"{run_id}\"}}");
     let opening = Opening::parse(canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap();
     let limits = Limits::default();
-    let around = &mut Around { now: at(n as i64), salt: &mut || [1; 16], limits: &limits };
+    let around = &mut Around { now: at(n as i64), salt: &mut || [1; 16], limits: &limits, by: None };
     let (run, record) = opening.open(&id(n), ("counter", n), Vec::new(), around).unwrap();
     let counter = Counter { sequence: "counter".into(), next: n };
     let batch = Batch {
@@ -107,7 +107,7 @@ fn events(run: &mut Run, names: &[&str]) -> Batch {
     let append =
         Append { entries: names.iter().map(entry).collect(), if_match: None, key: Some(names.concat()) };
     let limits = Limits::default();
-    let around = &mut Around { now: at(5), salt: &mut || [1; 16], limits: &limits };
+    let around = &mut Around { now: at(5), salt: &mut || [1; 16], limits: &limits, by: None };
     let answer = run.append(append, around).unwrap();
     Batch {
         evidence_id: run.overview().evidence_id.clone(),
@@ -122,7 +122,7 @@ fn events(run: &mut Run, names: &[&str]) -> Batch {
 fn closed(run: &mut Run) -> Batch {
     let expected = Some(run.standing().pos);
     let limits = Limits::default();
-    let around = &mut Around { now: at(9), salt: &mut || [1; 16], limits: &limits };
+    let around = &mut Around { now: at(9), salt: &mut || [1; 16], limits: &limits, by: None };
     let close = Close { result: "failed".into(), reason: None, if_match: None, key: None };
     let answer = run.close(close, around).unwrap();
     Batch {
@@ -151,10 +151,11 @@ fn what_was_committed_is_read_back_as_it_was() {
         let some: Vec<u64> = store.records(&id(1), 1, 2).unwrap().iter().map(|record| record.pos).collect();
         assert_eq!(some, [1, 2]);
         assert_eq!(store.records(&id(1), 4, 9).unwrap(), []);
-        assert_eq!(store.named("r", None).unwrap(), [("p".to_owned(), id(1))]);
-        assert_eq!(store.named("", None).unwrap(), []);
-        assert_eq!(store.named("r", Some("p")).unwrap(), [("p".to_owned(), id(1))]);
-        assert_eq!(store.named("r", Some("q")).unwrap(), []);
+        assert_eq!(store.named("r", &|_| true).unwrap(), [("p".to_owned(), id(1))]);
+        assert_eq!(store.named("", &|_| true).unwrap(), []);
+        assert_eq!(store.named_in("r", "p").unwrap(), Some(id(1)));
+        assert_eq!(store.named_in("r", "q").unwrap(), None);
+        assert_eq!(store.named("r", &|project| project == "q").unwrap(), []);
         assert_eq!(store.opened_with("p", "key-1").unwrap(), Some(id(1)));
         assert_eq!(store.opened_with("p", "key-2").unwrap(), None);
         assert_eq!(store.counter("p").unwrap().unwrap().next, 1);

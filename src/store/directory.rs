@@ -157,6 +157,13 @@ impl DataDirectory {
         &self.path
     }
 
+    /// Opens the store that is in it, or one of the default engine.
+    pub(crate) fn store_as_it_is(&self) -> Result<Embedded, DirectoryError> {
+        let engine = fs::read(self.path.join("store.json")).ok();
+        let engine = engine.and_then(|bytes| serde_json::from_slice::<StoreFile>(&bytes).ok());
+        self.store(engine.map_or(EngineName::Fjall, |found| found.engine))
+    }
+
     /// Opens the store in it.
     pub(crate) fn store(&self, engine: EngineName) -> Result<Embedded, DirectoryError> {
         if engine == EngineName::Memory {

@@ -14,11 +14,13 @@
 //! | `f` evidence_id, n | a chunk of the sealed file |
 //! | `F` evidence_id | what the chunks are, JSON: they count once it is there |
 //! | `q` keyid | a public key, as a keyring |
+//! | `t` digest of a token | whose it is, JSON |
 //!
 //! evidence_ids are the 16 bytes of the UUID, numbers are big-endian, times are milliseconds since the year 1.
 
 use uuid::Uuid;
 
+use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 
 /// The version of the layout.
@@ -117,6 +119,19 @@ pub(crate) fn public_key(keyid: &str) -> Vec<u8> {
 
 pub(crate) fn public_keys() -> (Vec<u8>, Vec<u8>) {
     (vec![b'q'], vec![b'q'.wrapping_add(1)])
+}
+
+pub(crate) fn token(digest: Digest) -> Vec<u8> {
+    join(b't', [digest.as_bytes().as_slice()])
+}
+
+pub(crate) fn tokens() -> (Vec<u8>, Vec<u8>) {
+    (vec![b't'], vec![b't'.wrapping_add(1)])
+}
+
+/// The digest in a key of [`token`].
+pub(crate) fn token_digest_of(key: &[u8]) -> Option<Digest> {
+    key.last_chunk().map(|bytes| Digest::from_bytes(*bytes))
 }
 
 /// The evidence_id that a key ends with.

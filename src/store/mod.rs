@@ -144,8 +144,10 @@ pub(crate) trait Store: Send + Sync {
     /// Committed records from that place on, at most so many.
     fn records(&self, evidence_id: &str, from: Pos, limit: usize) -> Read<Vec<JournalRecord>>;
     fn keys(&self, evidence_id: &str) -> Read<Vec<(String, KeyUse)>>;
-    /// The run of that name in the project, or some of the runs of that name: project and evidence_id.
-    fn named(&self, run_id: &str, project: Option<&str>) -> Read<Vec<(String, String)>>;
+    /// The run of that name in that project.
+    fn named_in(&self, run_id: &str, project: &str) -> Read<Option<String>>;
+    /// Some of the runs of that name in projects that are `wanted`: project and evidence_id.
+    fn named(&self, run_id: &str, wanted: &dyn Fn(&str) -> bool) -> Read<Vec<(String, String)>>;
     fn counter(&self, project: &str) -> Read<Option<Counter>>;
     /// The run that was opened with that key.
     fn opened_with(&self, project: &str, key: &str) -> Read<Option<String>>;
@@ -169,4 +171,9 @@ pub(crate) trait Store: Send + Sync {
     /// Keeps a public key, as a keyring of its own.
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()>;
     fn registered_keys(&self) -> Read<Vec<String>>;
+
+    /// Keeps what is known of a token, as JSON, under its digest.
+    fn put_token(&self, digest: Digest, token: &str) -> Read<()>;
+    fn delete_token(&self, digest: Digest) -> Read<()>;
+    fn tokens(&self) -> Read<Vec<(Digest, String)>>;
 }

@@ -7,6 +7,8 @@
     reason = "a test fails by a panic"
 )]
 
+#[cfg(all(feature = "client", feature = "service"))]
+mod access;
 mod architecture;
 mod canonical;
 mod commands;

@@ -35,6 +35,7 @@ impl Place {
             "SEALSTONE_PROJECT",
             "SEALSTONE_RUN",
             "SEALSTONE_SERVER",
+            "SEALSTONE_TOKEN",
             "GIT_DIR",
             "GIT_INDEX_FILE",
             "GIT_WORK_TREE",

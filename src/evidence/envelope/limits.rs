@@ -13,6 +13,9 @@ pub const MAX_FILE_BYTES: usize = 128 << 20;
 /// One text member, in bytes.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
 
+/// The name of who reports, in bytes, as far as a service gives names.
+pub const MAX_REPORTER_BYTES: usize = 64;
+
 /// What may be how large in one run. The default is what the format allows; a service may be stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

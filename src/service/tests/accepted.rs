@@ -91,7 +91,7 @@ fn perform(
                 ("reason", if long { "\u{1}".repeat(400) } else { "may it?".into() }),
             ]);
             let gate = NewGate::parse(members, None).unwrap();
-            RUNTIME.block_on(world.service.open_gate(run, gate, 0))?;
+            RUNTIME.block_on(world.service.open_gate(run, gate, 0, &Caller::Local))?;
         }
         Act::Resolve(gate, approved) => {
             let decision = if approved { GateDecision::Approved } else { GateDecision::Rejected };
@@ -102,12 +102,13 @@ fn perform(
                 seen_head: None,
                 key: None,
             };
-            let (done, _) = RUNTIME.block_on(world.service.resolve_gate(run, resolution, 0))?;
+            let (done, _) =
+                RUNTIME.block_on(world.service.resolve_gate(run, resolution, 0, &Caller::Local))?;
             heads = done.answer.receipts.iter().map(|receipt| receipt.head).collect();
         }
         Act::Abort(force) => {
             let abort = Abort { reason: None, force, key: None };
-            RUNTIME.block_on(world.service.abort(run, abort, 0))?;
+            RUNTIME.block_on(world.service.abort(run, abort, 0, &Caller::Local))?;
             if force {
                 // Its seal is made by itself; nobody dies meanwhile.
                 finalize(world, run, "aborted")?;

@@ -33,7 +33,7 @@ fn a_run_that_was_closing_when_the_service_died_is_sealed_by_the_next_one() {
     let run = open(&world, "{\"project\":\"p\"}").unwrap();
     // The close alone, as if the process had died before the seal.
     let close = Close { result: "failed".into(), reason: None, if_match: None, key: None };
-    RUNTIME.block_on(world.service.lanes.ask(&run, Ask::Close(close), 0)).unwrap();
+    RUNTIME.block_on(world.service.lanes.ask(&run, Ask::Close(close), 0, None)).unwrap();
     assert_eq!(standing(&world, &run).state, State::Closing);
     world.restart(usize::MAX, false);
     sweep(&world);
@@ -72,12 +72,13 @@ fn runs_that_nobody_closes_are_closed_when_they_are_due_and_not_before() {
     .unwrap();
     let members = value("{\"reason\":\"may it?\"}").into_owned();
     let gate = NewGate::parse(members.as_object().unwrap().clone(), None).unwrap();
-    RUNTIME.block_on(world.service.open_gate(&waiting, gate, 0)).unwrap();
+    RUNTIME.block_on(world.service.open_gate(&waiting, gate, 0, &Caller::Local)).unwrap();
     RUNTIME
         .block_on(world.service.abort(
             &asked,
             Abort { reason: Some("enough".into()), force: false, key: None },
             0,
+            &Caller::Local,
         ))
         .unwrap();
     world.pass(31_000);
@@ -133,9 +134,9 @@ fn runs_of_a_project_are_numbered_without_holes_however_they_are_opened() {
                 .map(|n| {
                     let service = service.clone();
                     let body = format!("{{\"project\":\"p\",\"run_id\":\"r{round}-{}\"}}", n / 2);
-                    tokio::spawn(
-                        async move { service.open(Opening::parse(value(&body)).unwrap(), None, 0).await },
-                    )
+                    tokio::spawn(async move {
+                        service.open(Opening::parse(value(&body)).unwrap(), None, 0, &Caller::Local).await
+                    })
                 })
                 .collect();
             let mut runs = Vec::new();
@@ -167,12 +168,12 @@ fn a_gate_that_is_answered_lets_the_idle_clock_go_on_at_once() {
     let run = open(&world, "{\"project\":\"p\"}").unwrap();
     let members = Object::from_iter([("gate_id", "g"), ("reason", "may it?")]);
     let gate = NewGate::parse(members, None).unwrap();
-    RUNTIME.block_on(world.service.open_gate(&run, gate, 0)).unwrap();
+    RUNTIME.block_on(world.service.open_gate(&run, gate, 0, &Caller::Local)).unwrap();
     world.pass(3_700_000);
     sweep(&world);
     let (gate_id, decision) = ("g".to_owned(), GateDecision::Approved);
     let resolution = Resolution { gate_id, decision, comment: None, seen_head: None, key: None };
-    RUNTIME.block_on(world.service.resolve_gate(&run, resolution, 0)).unwrap();
+    RUNTIME.block_on(world.service.resolve_gate(&run, resolution, 0, &Caller::Local)).unwrap();
     world.pass(3_500_000);
     sweep(&world);
     assert_eq!(standing(&world, &run).state, State::Open);
@@ -187,7 +188,7 @@ fn who_waits_for_a_gate_is_woken_by_gates_alone() {
     let run = open(&world, "{\"project\":\"p\"}").unwrap();
     let mut recorded = world.service.lanes.watch_gates(&run);
     let gate = NewGate::parse(Object::from_iter([("gate_id", "g"), ("reason", "may it?")]), None).unwrap();
-    RUNTIME.block_on(world.service.open_gate(&run, gate, 0)).unwrap();
+    RUNTIME.block_on(world.service.open_gate(&run, gate, 0, &Caller::Local)).unwrap();
     append(&world, &run, &["{\"type\":\"event\",\"name\":\"e\"}".into()], None, None).unwrap();
     RUNTIME.block_on(world.service.snapshot(&run, false)).unwrap();
     assert!(!recorded.has_changed().unwrap());

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use tokio::runtime::Runtime;
 
-use super::{Service, ServiceError};
+use super::{Caller, Service, ServiceError};
 use crate::append::{Ask, Rejection, Surroundings};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::Head;
@@ -78,7 +78,7 @@ fn start(
     };
     let store = Arc::new(Embedded::new(failing(memory, writes, written)));
     // A disk that fails at once lets no service start; the next one works.
-    Service::start(store, key(), surroundings, None)
+    Service::start(store, key(), surroundings, None, None)
         .unwrap_or_else(|_| start(memory, clock, limits, usize::MAX, false))
 }
 
@@ -88,7 +88,9 @@ fn value(text: &str) -> Value<'_> {
 
 fn open(world: &World, body: &str) -> Result<String, ServiceError> {
     let opening = Opening::parse(value(body)).unwrap();
-    RUNTIME.block_on(world.service.open(opening, None, body.len())).map(|(overview, ..)| overview.evidence_id)
+    RUNTIME
+        .block_on(world.service.open(opening, None, body.len(), &Caller::Local))
+        .map(|(overview, ..)| overview.evidence_id)
 }
 
 fn append(
@@ -101,13 +103,20 @@ fn append(
     let entries: Result<Vec<Entry>, Refusal> = lines.iter().map(|line| Entry::parse(value(line))).collect();
     let entries = entries.map_err(|refusal| ServiceError::Rejected(refusal.into()))?;
     let bytes = lines.iter().map(String::len).sum();
-    let done = RUNTIME.block_on(world.service.append(run, Append { entries, if_match, key }, bytes))?;
+    let done = RUNTIME.block_on(world.service.append(
+        run,
+        Append { entries, if_match, key },
+        bytes,
+        &Caller::Local,
+    ))?;
     Ok(done.answer.receipts.iter().map(|receipt| receipt.head).collect())
 }
 
 fn finalize(world: &World, run: &str, result: &str) -> Result<Digest, ServiceError> {
     let close = Close { result: result.into(), reason: None, if_match: None, key: None };
-    RUNTIME.block_on(world.service.finalize(run, close, 0)).map(|closed| closed.envelope_digest)
+    RUNTIME
+        .block_on(world.service.finalize(run, close, 0, &Caller::Local))
+        .map(|closed| closed.envelope_digest)
 }
 
 fn standing(world: &World, run: &str) -> crate::journal::Standing {
@@ -115,7 +124,7 @@ fn standing(world: &World, run: &str) -> crate::journal::Standing {
 }
 
 fn sealed(world: &World, run: &str) -> Vec<u8> {
-    RUNTIME.block_on(world.service.envelope(run)).unwrap().file
+    RUNTIME.block_on(world.service.envelope_for(&Caller::Local, run)).unwrap().file
 }
 
 fn code(error: ServiceError) -> &'static str {

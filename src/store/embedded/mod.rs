@@ -17,6 +17,7 @@ pub(crate) use self::memory::MemoryEngine;
 pub(crate) use self::sled::SledEngine;
 use super::layout;
 use super::{Batch, Counter, Outcome, Page, Read, SealedFile, Store, StoreError};
+use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Standing, State};
 
@@ -212,16 +213,17 @@ impl Store for Embedded {
         Ok(keys)
     }
 
-    fn named(&self, run_id: &str, project: Option<&str>) -> Read<Vec<(String, String)>> {
+    fn named_in(&self, run_id: &str, project: &str) -> Read<Option<String>> {
+        let id = self.engine.get(&layout::name(run_id, project))?;
+        Ok(id.map(|id| String::from_utf8_lossy(&id).into_owned()))
+    }
+
+    fn named(&self, run_id: &str, wanted: &dyn Fn(&str) -> bool) -> Read<Vec<(String, String)>> {
         let mut found = Vec::new();
-        if let Some(project) = project {
-            let id = self.engine.get(&layout::name(run_id, project))?;
-            found.extend(id.map(|id| (project.to_owned(), String::from_utf8_lossy(&id).into_owned())));
-            return Ok(found);
-        }
         self.scan(layout::names(run_id), |key, value| {
             let id = String::from_utf8_lossy(value).into_owned();
-            found.extend(layout::project_of(key).map(|project| (project, id)));
+            let project = layout::project_of(key).filter(|project| wanted(project));
+            found.extend(project.map(|project| (project, id)));
             Ok(found.len() < SOME)
         })?;
         Ok(found)
@@ -328,6 +330,24 @@ impl Store for Embedded {
             Ok(true)
         })?;
         Ok(keys)
+    }
+
+    fn put_token(&self, digest: Digest, token: &str) -> Read<()> {
+        self.write_aside(vec![Op::Put(layout::token(digest), token.into())])
+    }
+
+    fn delete_token(&self, digest: Digest) -> Read<()> {
+        self.write_aside(vec![Op::Delete(layout::token(digest))])
+    }
+
+    fn tokens(&self) -> Read<Vec<(Digest, String)>> {
+        let mut tokens = Vec::new();
+        self.scan(layout::tokens(), |key, value| {
+            let token = String::from_utf8_lossy(value).into_owned();
+            tokens.extend(layout::token_digest_of(key).map(|digest| (digest, token)));
+            Ok(true)
+        })?;
+        Ok(tokens)
     }
 }
 

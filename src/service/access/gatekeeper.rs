@@ -1,0 +1,118 @@
+//! Who a token is of, and whether they ask too often.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::token::{Secret, Token, digest_of_shown};
+use crate::evidence::digest::Digest;
+use crate::evidence::time::Timestamp;
+use crate::store::{Store, StoreError};
+
+/// What somebody shows to be let in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Held {
+    /// A token that counts.
+    Counts(Arc<Token>),
+    /// Nothing that counts.
+    Nothing,
+    /// A token that counts, used more often than is allowed.
+    TooOften,
+}
+
+/// The tokens that there are. What is kept is in the store; this is what was read of it.
+pub(crate) struct Gatekeeper {
+    store: Arc<dyn Store>,
+    tokens: RwLock<HashMap<Digest, Arc<Token>>>,
+    /// How often each token was used of late.
+    used: Mutex<HashMap<Digest, Bucket>>,
+    /// Requests a second of one token, and at once; none without.
+    per_second: Option<u32>,
+}
+
+/// A bucket of permits that fills up with time.
+struct Bucket {
+    permits: f64,
+    at_ms: i64,
+}
+
+impl Gatekeeper {
+    pub(crate) fn open(store: Arc<dyn Store>, per_second: Option<u32>) -> Result<Self, StoreError> {
+        let mut tokens = HashMap::new();
+        for (digest, token) in store.tokens()? {
+            // What cannot be read lets nobody in.
+            if let Ok(token) = serde_json::from_str(&token) {
+                tokens.insert(digest, Arc::new(token));
+            }
+        }
+        Ok(Self { store, tokens: RwLock::new(tokens), used: Mutex::default(), per_second })
+    }
+
+    /// Whether there is any token; without one this machine is let in as it is.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.read().is_empty()
+    }
+
+    /// Whose the shown token is.
+    pub(crate) fn held(&self, shown: &str, now: Timestamp) -> Held {
+        let Some(digest) = digest_of_shown(shown) else { return Held::Nothing };
+        let Some(token) = self.read().get(&digest).cloned() else { return Held::Nothing };
+        if !token.counts_at(now) {
+            return Held::Nothing;
+        }
+        if self.takes(digest, now) { Held::Counts(token) } else { Held::TooOften }
+    }
+
+    /// Keeps a new token. Durable once it returns.
+    pub(crate) fn create(&self, secret: &Secret, token: Token) -> Result<(), StoreError> {
+        let text = serde_json::to_string(&token).expect("a token has text for names");
+        self.store.put_token(secret.digest(), &text)?;
+        self.write().insert(secret.digest(), Arc::new(token));
+        Ok(())
+    }
+
+    /// All tokens, by name.
+    pub(crate) fn list(&self) -> Vec<Arc<Token>> {
+        let mut tokens: Vec<Arc<Token>> = self.read().values().cloned().collect();
+        tokens.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        tokens
+    }
+
+    /// Forgets a token; false if there is none of that id. It counts for nothing once this returns.
+    pub(crate) fn delete(&self, id: &str) -> Result<bool, StoreError> {
+        let found = self.read().iter().find(|(_, token)| token.id == id).map(|(digest, _)| *digest);
+        let Some(digest) = found else { return Ok(false) };
+        self.store.delete_token(digest)?;
+        self.write().remove(&digest);
+        self.used().remove(&digest);
+        Ok(true)
+    }
+
+    /// Takes a permit, if there is one.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of at most a second")]
+    fn takes(&self, digest: Digest, now: Timestamp) -> bool {
+        let Some(per_second) = self.per_second.map(f64::from) else { return true };
+        let now_ms = now.unix_ms();
+        let mut used = self.used();
+        let bucket = used.entry(digest).or_insert(Bucket { permits: per_second, at_ms: now_ms });
+        let passed_ms = now_ms.saturating_sub(bucket.at_ms).clamp(0, 1_000);
+        bucket.permits = (bucket.permits + per_second * passed_ms as f64 / 1_000.0).min(per_second);
+        bucket.at_ms = now_ms;
+        let takes = bucket.permits >= 1.0;
+        if takes {
+            bucket.permits -= 1.0;
+        }
+        takes
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Digest, Arc<Token>>> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Digest, Arc<Token>>> {
+        self.tokens.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<Digest, Bucket>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

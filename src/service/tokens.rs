@@ -1,0 +1,60 @@
+//! Tokens: made, shown once, listed, forgotten.
+
+use std::sync::Arc;
+
+use super::access::{Held, Secret};
+use super::{Action, Caller, Role, Scope, Service, ServiceError, Token};
+use crate::evidence::time::Timestamp;
+
+impl Service {
+    /// Whether there is any token; without one this machine is let in as it is.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.gatekeeper.has_tokens()
+    }
+
+    /// Whose the shown token is.
+    pub(crate) fn held(&self, shown: &str) -> Held {
+        self.gatekeeper.held(shown, (self.surroundings.now)())
+    }
+
+    /// Makes a token. The secret is here and nowhere else.
+    pub(crate) async fn create_token(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: String,
+        role: Role,
+        scope: Scope,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(Secret, Token), ServiceError> {
+        caller.check(Action::Administer)?;
+        let mut random = [0; 32];
+        (self.surroundings.random)(&mut random);
+        let secret = Secret::new(&random);
+        let created_at = (self.surroundings.now)();
+        let id = self.surroundings.uuid_v7(created_at);
+        let token = Token { id, name, role, scope, created_at, expires_at };
+        let (service, kept) = (self.clone(), token.clone());
+        let created =
+            tokio::task::spawn_blocking(move || service.gatekeeper.create(&secret, kept).map(|()| secret));
+        let secret = created.await.map_err(ServiceError::unavailable)??;
+        Ok((secret, token))
+    }
+
+    /// All tokens, without what would let anybody in.
+    pub(crate) fn list_tokens(&self, caller: &Caller) -> Result<Vec<Arc<Token>>, ServiceError> {
+        caller.check(Action::Administer)?;
+        Ok(self.gatekeeper.list())
+    }
+
+    /// Forgets a token; false if there is none of that id.
+    pub(crate) async fn delete_token(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: String,
+    ) -> Result<bool, ServiceError> {
+        caller.check(Action::Administer)?;
+        let service = self.clone();
+        let deleted = tokio::task::spawn_blocking(move || service.gatekeeper.delete(&id)).await;
+        Ok(deleted.map_err(ServiceError::unavailable)??)
+    }
+}

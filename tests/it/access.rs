@@ -1,0 +1,328 @@
+//! Who may do what: every route times every role, own projects and others, and no token.
+
+use serde_json::{Value, json};
+
+use crate::place::Place;
+use crate::server::{Answer, Server};
+
+const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", "admin"];
+
+/// What can be asked, and which roles may (API.md section 4).
+const TABLE: [(&str, &str, &str, &[&str]); 17] = [
+    ("open", "POST", "/v1/runs", &["writer", "admin"]),
+    ("entries", "POST", "/v1/runs/{run}/entries", &["writer", "admin"]),
+    ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
+    ("finalize", "POST", "/v1/runs/{run}/finalize", &["writer", "admin"]),
+    ("abort", "POST", "/v1/runs/{run}/abort", &["writer", "approver", "admin"]),
+    ("resolve gate", "POST", "/v1/runs/{run}/gates/g", &["approver", "admin"]),
+    ("snapshot", "GET", "/v1/runs/{run}", &ROLES),
+    ("snapshot by name", "GET", "/v1/runs/{run_id}", &ROLES),
+    ("look at gate", "GET", "/v1/runs/{run}/gates/g", &ROLES),
+    ("list", "GET", "/v1/runs", &ROLES),
+    ("envelope", "GET", "/v1/envelopes/{sealed}", &ROLES),
+    ("verification", "GET", "/v1/envelopes/{sealed}/verification", &ROLES),
+    ("keys", "GET", "/v1/keys", &ROLES),
+    ("ready", "GET", "/readyz", &ROLES),
+    ("list tokens", "GET", "/v1/tokens", &["admin"]),
+    ("make token", "POST", "/v1/tokens", &["admin"]),
+    ("delete token", "DELETE", "/v1/tokens/nobody", &["admin"]),
+];
+
+struct Guarded {
+    server: Server,
+    admin: String,
+    place: Place,
+}
+
+impl Guarded {
+    /// A service whose first token came from the command line.
+    fn new() -> Self {
+        let place = Place::new();
+        let made = place.run(&["token", "create", "root", "--role", "admin", "--data-dir", "records"]);
+        assert_eq!(made.status, 0, "{made:?}");
+        let server = Server::start(&place, &[]);
+        Self { server, admin: made.stdout.trim().to_owned(), place }
+    }
+
+    fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("Content-Type", "application/json")];
+        if !token.is_empty() {
+            headers.push(("Authorization", &bearer));
+        }
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        self.server.request(method, path, &headers, body.as_bytes())
+    }
+
+    fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.ask(&self.admin, method, path, body);
+        assert!(answer.status < 300, "{}", answer.json());
+        if answer.body.is_empty() { Value::Null } else { answer.json() }
+    }
+
+    fn token(&self, name: &str, role: &str, projects: &[&str]) -> String {
+        let made =
+            self.admin("POST", "/v1/tokens", &json!({ "name": name, "role": role, "projects": projects }));
+        made["token"].as_str().unwrap().to_owned()
+    }
+
+    /// An open run with a gate, and a sealed one, of that project.
+    fn runs(&self, project: &str, n: usize) -> (String, String, String) {
+        let run_id = format!("{}-{n}", project.replace('/', "-"));
+        let run = self.admin("POST", "/v1/runs", &json!({ "project": project, "run_id": run_id }));
+        let run = run["evidence_id"].as_str().unwrap().to_owned();
+        self.admin("POST", &format!("/v1/runs/{run}/gates"), &json!({ "gate_id": "g", "reason": "may it?" }));
+        let sealed = self.admin("POST", "/v1/runs", &json!({ "project": project }));
+        let sealed = sealed["evidence_id"].as_str().unwrap().to_owned();
+        let step = json!({ "type": "step", "step_id": "s", "kind": "test", "status": "passed", "command": ["secret"] });
+        self.admin("POST", &format!("/v1/runs/{sealed}/entries"), &step);
+        self.admin("POST", &format!("/v1/runs/{sealed}/finalize"), &json!({ "result": "succeeded" }));
+        (run, run_id, sealed)
+    }
+}
+
+fn body(what: &str, project: &str) -> Value {
+    match what {
+        "open" => json!({ "project": project }),
+        "entries" => json!({ "type": "event", "name": "e" }),
+        "open gate" => json!({ "reason": "may it?" }),
+        "finalize" => json!({ "result": "failed" }),
+        "resolve gate" => json!({ "decision": "approved" }),
+        "make token" => json!({ "name": "x", "role": "reader" }),
+        _ => json!({}),
+    }
+}
+
+#[test]
+fn every_route_is_for_the_roles_of_the_table_and_for_no_other() {
+    let guarded = Guarded::new();
+    let mut n = 0;
+    for role in ROLES {
+        let token = guarded.token(&format!("the-{role}"), role, &["acme/*"]);
+        for (what, method, path, may) in TABLE {
+            n += 1;
+            let (run, run_id, sealed) = guarded.runs("acme/widget", n);
+            let at = |path: &str| {
+                path.replace("{run}", &run).replace("{run_id}", &run_id).replace("{sealed}", &sealed)
+            };
+            let answer = guarded.ask(&token, method, &at(path), &body(what, "acme/widget"));
+            let code = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default()["code"].clone();
+            match may.contains(&role) {
+                true if what == "delete token" => assert_eq!(code, "token_not_found"),
+                true => assert!(answer.status < 300, "{role} may {what}: {} {code}", answer.status),
+                false => assert_eq!(
+                    (answer.status, code.as_str()),
+                    (403, Some("forbidden")),
+                    "{role} may not {what}"
+                ),
+            }
+            // Without a token only what everybody may ask.
+            let nobody = guarded.ask("", method, &at(path), &body(what, "acme/widget"));
+            let open = ["/v1/keys", "/readyz"].contains(&path);
+            assert_eq!(nobody.status == 401, !open, "{what} without a token: {}", nobody.status);
+            if !open {
+                assert_eq!(nobody.json()["code"], "token_required");
+                assert!(nobody.header("www-authenticate").is_some_and(|told| told.starts_with("Bearer")));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_of_another_project_is_told_like_one_that_is_not_there() {
+    let guarded = Guarded::new();
+    let (run, run_id, sealed) = guarded.runs("other/thing", 1);
+    let missing = "01a1fd8c-ab13-74fe-ba1f-fc160c4ef33e";
+    for role in ROLES.into_iter().filter(|role| *role != "admin") {
+        let token = guarded.token(&format!("the-{role}"), role, &["acme/*", "other"]);
+        for (what, method, path, may) in TABLE {
+            if !path.contains('{') || !may.contains(&role) {
+                continue;
+            }
+            let at = |ids: [&str; 3]| {
+                path.replace("{run}", ids[0]).replace("{run_id}", ids[1]).replace("{sealed}", ids[2])
+            };
+            let there = guarded.ask(&token, method, &at([&run, &run_id, &sealed]), &body(what, "x"));
+            let nowhere = guarded.ask(&token, method, &at([missing, "nobody", missing]), &body(what, "x"));
+            assert_eq!((there.status, &there.body), (404, &nowhere.body), "{role}: {what}");
+        }
+        let listed = guarded.ask(&token, "GET", "/v1/runs", &json!({}));
+        assert_eq!(listed.json()["runs"], json!([]));
+    }
+    let writer = guarded.token("w", "writer", &["acme/*"]);
+    let refused =
+        guarded.ask(&writer, "POST", "/v1/runs", &json!({ "project": "other/thing", "run_id": run_id }));
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("project_forbidden")));
+}
+
+#[test]
+fn disclosures_are_for_auditors_and_admins() {
+    let guarded = Guarded::new();
+    let (_, _, sealed) = guarded.runs("acme/widget", 1);
+    for role in ROLES {
+        let token = guarded.token(&format!("the-{role}"), role, &["*"]);
+        let file = guarded.ask(&token, "GET", &format!("/v1/envelopes/{sealed}"), &json!({}));
+        let disclosed = String::from_utf8_lossy(&file.body).contains("secret");
+        assert_eq!(disclosed, ["auditor", "admin"].contains(&role), "{role}");
+        guarded.place.write("file.json", &file.body);
+        let verified = guarded.place.run(&["verify", "file.json", "--keys", "records/keyring.json"]);
+        assert_eq!(verified.status, 0, "{role}: the seal holds with and without: {verified:?}");
+    }
+}
+
+#[test]
+fn what_is_recorded_says_who_reported_it_and_who_decided() {
+    let guarded = Guarded::new();
+    let (writer, approver) =
+        (guarded.token("ci", "writer", &["*"]), guarded.token("ann", "approver", &["*"]));
+    let run = guarded.ask(&writer, "POST", "/v1/runs", &json!({ "project": "p" })).json()["evidence_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let at = |rest: &str| format!("/v1/runs/{run}{rest}");
+    guarded.ask(&writer, "POST", &at("/entries"), &json!({ "type": "event", "name": "e" }));
+    guarded.ask(&writer, "POST", &at("/gates"), &json!({ "gate_id": "g", "reason": "may it?" }));
+    assert_eq!(
+        guarded.ask(&approver, "POST", &at("/gates/g"), &json!({ "decision": "approved" })).status,
+        200
+    );
+    // The same again by somebody else is the same decision, and stays who made it.
+    assert_eq!(
+        guarded.ask(&guarded.admin, "POST", &at("/gates/g"), &json!({ "decision": "approved" })).status,
+        200
+    );
+    assert_eq!(guarded.ask(&writer, "POST", &at("/finalize"), &json!({ "result": "succeeded" })).status, 200);
+    let envelope = guarded.admin("GET", &at(""), &json!({}))["envelope"].clone();
+    for element in [&envelope["run"], &envelope["events"][0], &envelope["outcome"]] {
+        assert_eq!(element["reported_by"], json!({ "name": "ci" }));
+    }
+    assert_eq!(
+        (&envelope["gates"][0]["actor"], &envelope["gates"][0]["reported_by"]["name"]),
+        (&json!("ann"), &json!("ann"))
+    );
+}
+
+#[test]
+fn tokens_are_shown_once_and_count_until_they_end() {
+    let guarded = Guarded::new();
+    let listed = guarded.admin("GET", "/v1/tokens", &json!({}));
+    assert!(!listed.to_string().contains("sst_"));
+    for wrong in [
+        json!({ "name": "a b", "role": "reader" }),
+        json!({ "name": "a", "role": "king" }),
+        json!({ "name": "a", "role": "reader", "projects": ["a//b"] }),
+        json!({ "name": "a", "role": "reader", "expires_at": "soon" }),
+        json!({ "name": "a", "role": "reader", "more": 1 }),
+    ] {
+        assert_eq!(guarded.ask(&guarded.admin, "POST", "/v1/tokens", &wrong).status, 422, "{wrong}");
+    }
+    let made = guarded.admin(
+        "POST",
+        "/v1/tokens",
+        &json!({ "name": "short", "role": "reader", "expires_at": "2020-01-01T00:00:00.000Z" }),
+    );
+    let expired = guarded.ask(made["token"].as_str().unwrap(), "GET", "/v1/runs", &json!({}));
+    assert_eq!((expired.status, expired.json()["code"].as_str()), (401, Some("token_invalid")));
+    let made = guarded.admin("POST", "/v1/tokens", &json!({ "name": "some", "role": "reader" }));
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(guarded.ask(token, "GET", "/v1/runs", &json!({})).status, 200);
+    guarded.admin("DELETE", &format!("/v1/tokens/{}", made["id"].as_str().unwrap()), &json!({}));
+    assert_eq!(guarded.ask(token, "GET", "/v1/runs", &json!({})).status, 401);
+    for wrong in ["sst_x", "x", "", "sst_"] {
+        let answer =
+            guarded.server.request("GET", "/v1/runs", &[("Authorization", &format!("Bearer {wrong}"))], b"");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (401, Some("token_invalid")),
+            "{wrong:?}"
+        );
+    }
+    // Nothing that lets anybody in stands in the data directory.
+    let mut open = vec![guarded.place.path("records")];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                let found =
+                    bytes.windows(guarded.admin.len()).any(|window| window == guarded.admin.as_bytes());
+                assert!(!found, "{}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn tokens_are_made_and_used_from_the_command_line() {
+    let guarded = Guarded::new();
+    let url = guarded.server.url();
+    let run = |token: &str, arguments: &[&str]| {
+        let mut command = guarded.place.command(arguments);
+        command.env("SEALSTONE_SERVER", &url).env("SEALSTONE_TOKEN", token);
+        crate::place::Ran::from(command.output().unwrap())
+    };
+    let made = run(
+        &guarded.admin,
+        &["token", "create", "ci", "--role", "writer", "--project", "acme/*", "--expires", "30d"],
+    );
+    assert_eq!(made.status, 0, "{made:?}");
+    let writer = made.stdout.trim();
+    let opened = run(writer, &["run", "open", "--project", "acme/widget", "--no-subject"]);
+    assert_eq!(opened.status, 0, "{opened:?}");
+    let refused = run(writer, &["run", "open", "--project", "other", "--no-subject"]);
+    assert!(refused.status == 1 && refused.stderr.contains("project_forbidden"), "{refused:?}");
+    let refused = run("", &["run", "open", "--project", "acme/widget", "--no-subject"]);
+    assert!(refused.status == 1 && refused.stderr.contains("token_required"), "{refused:?}");
+    let listed = run(&guarded.admin, &["token", "list"]).stdout;
+    assert!(listed.contains("ci") && listed.contains("acme/*") && !listed.contains("sst_"), "{listed}");
+    let id = listed
+        .lines()
+        .find(|line| line.contains("ci"))
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(run(&guarded.admin, &["token", "delete", &id]).status, 0);
+    assert_eq!(run(writer, &["run", "open", "--project", "acme/widget", "--no-subject"]).status, 1);
+    // Its directory is in use: another token is asked of the service.
+    let offline = guarded.place.run(&["token", "create", "x", "--role", "reader", "--data-dir", "records"]);
+    assert!(offline.status == 73 && offline.stderr.contains("in use"), "{offline:?}");
+}
+
+#[test]
+fn a_token_that_is_used_too_often_is_told_to_slow_down_and_no_other_is() {
+    let place = Place::new();
+    let token = |name: &str| {
+        let made = place.run(&["token", "create", name, "--role", "admin", "--data-dir", "records"]);
+        made.stdout.trim().to_owned()
+    };
+    let (hasty, calm) = (token("hasty"), token("calm"));
+    let server = Server::start(&place, &["--rate-limit", "5"]);
+    let ask = |token: &str| {
+        server.request("GET", "/v1/runs", &[("Authorization", &format!("Bearer {token}"))], b"")
+    };
+    let answers: Vec<Answer> = (0..20).map(|_| ask(&hasty)).collect();
+    let limited = answers.iter().find(|answer| answer.status == 429).expect("no limit");
+    assert_eq!(limited.json()["code"], "rate_limited");
+    assert!(limited.header("retry-after").is_some());
+    assert_eq!(ask(&calm).status, 200);
+}
+
+#[test]
+fn another_address_needs_a_token_and_somebody_who_speaks_tls() {
+    let place = Place::new();
+    let refused = |arguments: &[&str], tells: &str| {
+        let told = Server::try_start(&place, arguments).err().expect("it started");
+        assert!(told.starts_with("64 ") && told.contains(tells), "{told}");
+    };
+    refused(&["--listen", "0.0.0.0:0", "--behind-proxy"], "make a token first");
+    assert_eq!(place.run(&["token", "create", "root", "--role", "admin", "--data-dir", "records"]).status, 0);
+    refused(&["--listen", "0.0.0.0:0"], "--behind-proxy");
+    // Once there is a token, any Host is served: names are the proxy's business.
+    let server = Server::start(&place, &["--behind-proxy"]);
+    assert_eq!(server.request("GET", "/healthz", &[("Host", "ci.example.org")], b"").status, 200);
+    assert_eq!(server.request("GET", "/v1/runs", &[("Host", "ci.example.org")], b"").status, 401);
+}
