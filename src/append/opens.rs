@@ -22,8 +22,6 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 /// A run to be opened.
 pub(crate) struct OpenRun {
     pub(crate) opening: Opening,
-    /// What is withheld in it, as pointers.
-    pub(crate) private: Vec<String>,
     /// The idempotency key.
     pub(crate) key: Option<String>,
     /// About how large the request is.
@@ -202,7 +200,7 @@ impl Drive {
         round: &mut Round,
         counters: &mut HashMap<String, Counter>,
     ) -> Result<Answer, Rejection> {
-        let OpenRun { opening, private, key, by, .. } = job;
+        let OpenRun { opening, key, by, .. } = job;
         let project = opening.project().to_owned();
         if let Some(key) = &key
             && let Some(answer) = self.keyed(round, &opening, &project, key)?
@@ -221,12 +219,14 @@ impl Drive {
             Some(counter) => counter.clone(),
             None => self.opens.store.counter(&project)?.unwrap_or_else(|| self.new_counter()),
         };
+        let settings = self.opens.store.settings(&project)?.unwrap_or_default();
         let surroundings = &self.opens.surroundings;
         let now = (surroundings.now)();
         let evidence_id = surroundings.uuid_v7(now);
         let mut salt = || surroundings.salt();
         let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits, by: by.as_deref() };
-        let (run, record) = opening.open(&evidence_id, (&counter.sequence, counter.next), private, around)?;
+        let (run, record) =
+            opening.open(&evidence_id, (&counter.sequence, counter.next), settings, around)?;
         let next = Counter { next: counter.next.saturating_add(1), ..counter };
         counters.insert(project.clone(), next.clone());
         let place = round.runs.len();

@@ -26,7 +26,7 @@ mod serve;
 mod server;
 #[cfg(any(feature = "client", feature = "service"))]
 mod signing_key;
-#[cfg(all(feature = "client", feature = "service"))]
+#[cfg(feature = "service")]
 mod token;
 
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ enum Command {
     #[cfg(feature = "service")]
     Serve(serve::ServeArguments),
     /// Make, list and forget the tokens of a service
-    #[cfg(all(feature = "client", feature = "service"))]
+    #[cfg(feature = "service")]
     Token(token::TokenArguments),
     /// Judge sealed envelopes by what you hold: keys, heads, expectations, files
     Verify(verify::VerifyArguments),
@@ -90,7 +90,7 @@ enum Command {
     #[command(hide = true)]
     Fetch(NotBuilt),
     /// Tokens (not in this build)
-    #[cfg(not(all(feature = "client", feature = "service")))]
+    #[cfg(not(feature = "service"))]
     #[command(hide = true)]
     Token(NotBuilt),
     /// Serve (not in this build)
@@ -136,10 +136,10 @@ pub fn main() -> ExitCode {
         Command::Fetch(arguments) => fetch::run(&arguments),
         #[cfg(feature = "service")]
         Command::Serve(arguments) => serve::run(&arguments),
-        #[cfg(all(feature = "client", feature = "service"))]
+        #[cfg(feature = "service")]
         Command::Token(arguments) => token::run(&arguments),
-        #[cfg(not(all(feature = "client", feature = "service")))]
-        Command::Token(_) => NotBuilt::refuse("token", "service` and `client"),
+        #[cfg(not(feature = "service"))]
+        Command::Token(_) => NotBuilt::refuse("token", "service"),
         #[cfg(not(feature = "client"))]
         Command::Exec(_) => NotBuilt::refuse("exec", "client"),
         #[cfg(not(feature = "client"))]

@@ -8,8 +8,12 @@ use clap::{Args, Subcommand};
 use super::exit::{CANNOT_WRITE, Failure, answer, answer_json};
 use super::machine;
 use super::quantity::Period;
+#[cfg(feature = "client")]
 use super::server::ServerArguments;
-use super::style::{FAINT, RESET, STRONG, printable};
+use super::style::{FAINT, RESET};
+#[cfg(feature = "client")]
+use super::style::{STRONG, printable};
+#[cfg(feature = "client")]
 use crate::evidence::canonical::Object;
 use crate::evidence::time::Timestamp;
 use crate::service::{Gatekeeper, Role, Scope, Secret, Token};
@@ -28,8 +32,10 @@ enum TokenCommand {
     /// Make a token; prints it, this once
     Create(CreateArguments),
     /// List the tokens
+    #[cfg(feature = "client")]
     List(ListArguments),
     /// Forget a token: it lets nobody in any more
+    #[cfg(feature = "client")]
     Delete(DeleteArguments),
 }
 
@@ -48,15 +54,18 @@ struct CreateArguments {
     #[arg(long, value_name = "PERIOD")]
     expires: Option<Period>,
     /// Write it into the data directory of a service that does not run
-    #[arg(long, value_name = "DIR", conflicts_with = "server")]
+    #[cfg_attr(feature = "client", arg(long, value_name = "DIR", conflicts_with = "server"))]
+    #[cfg_attr(not(feature = "client"), arg(long, value_name = "DIR", required = true))]
     data_dir: Option<PathBuf>,
     /// Print what is known of it as JSON
     #[arg(long)]
     json: bool,
+    #[cfg(feature = "client")]
     #[command(flatten)]
     server: ServerArguments,
 }
 
+#[cfg(feature = "client")]
 #[derive(Args)]
 struct ListArguments {
     /// Print them as JSON
@@ -66,6 +75,7 @@ struct ListArguments {
     server: ServerArguments,
 }
 
+#[cfg(feature = "client")]
 #[derive(Args)]
 struct DeleteArguments {
     /// Its id, from `token list`
@@ -78,7 +88,9 @@ struct DeleteArguments {
 pub(super) fn run(arguments: &TokenArguments) -> Result<u8, Failure> {
     match &arguments.command {
         TokenCommand::Create(arguments) => create(arguments),
+        #[cfg(feature = "client")]
         TokenCommand::List(arguments) => list(arguments),
+        #[cfg(feature = "client")]
         TokenCommand::Delete(arguments) => {
             let id = arguments.id.clone();
             arguments.server.ask(|client| async move { client.delete_token(&id).await })?;
@@ -93,18 +105,7 @@ fn create(arguments: &CreateArguments) -> Result<u8, Failure> {
         .map(|period| Timestamp::from_unix_ms(machine::now().unix_ms().saturating_add(period.ms)));
     let created = match &arguments.data_dir {
         Some(data_dir) => create_offline(arguments, expires_at, data_dir)?,
-        None => {
-            let mut members =
-                Object::from_iter([("name", arguments.name.as_str()), ("role", arguments.role.as_str())])
-                    .into_owned();
-            if !arguments.project.is_empty() {
-                members.insert("projects", arguments.project.clone());
-            }
-            if let Some(end) = expires_at {
-                members.insert("expires_at", end);
-            }
-            arguments.server.ask(|client| async move { client.create_token(&members).await })?
-        }
+        None => ask(arguments, expires_at)?,
     };
     if arguments.json {
         answer_json(&format!("{created}\n"))?;
@@ -114,6 +115,25 @@ fn create(arguments: &CreateArguments) -> Result<u8, Failure> {
         anstream::eprintln!("{FAINT}it is shown this once; who has it may do what it may{RESET}");
     }
     Ok(0)
+}
+
+/// Asks a service that runs.
+#[cfg(feature = "client")]
+fn ask(arguments: &CreateArguments, expires_at: Option<Timestamp>) -> Result<serde_json::Value, Failure> {
+    let (name, role) = (arguments.name.clone(), arguments.role.as_str().to_owned());
+    let mut members = Object::from_iter([("name", name), ("role", role)]);
+    if !arguments.project.is_empty() {
+        members.insert("projects", arguments.project.clone());
+    }
+    if let Some(end) = expires_at {
+        members.insert("expires_at", end);
+    }
+    arguments.server.ask(|client| async move { client.create_token(&members).await })
+}
+
+#[cfg(not(feature = "client"))]
+fn ask(_: &CreateArguments, _: Option<Timestamp>) -> Result<serde_json::Value, Failure> {
+    Err(Failure::usage("this build asks no service; name a --data-dir"))
 }
 
 /// Writes a token where no service runs.
@@ -149,6 +169,7 @@ fn create_offline(
     Ok(shown)
 }
 
+#[cfg(feature = "client")]
 fn list(arguments: &ListArguments) -> Result<u8, Failure> {
     let listed = arguments.server.ask(|client| async move { client.tokens().await })?;
     if arguments.json {

@@ -16,7 +16,7 @@ use super::query::Query;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
-use crate::service::{Action, Service, judge};
+use crate::service::{Action, Service, StoredEnvelope, judge};
 
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
@@ -25,7 +25,21 @@ pub(super) async fn fetch(
     headers: HeaderMap,
 ) -> Answer {
     let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
-    let stored = service.envelope_for(&caller, &evidence_id).await?;
+    Ok(file(service.envelope_for(&caller, &evidence_id).await?, &headers))
+}
+
+pub(super) async fn pack(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Path(evidence_id): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
+    Ok(file(service.pack(&evidence_id).await?, &headers))
+}
+
+/// The file, or nothing for who has it already.
+fn file(stored: StoredEnvelope, headers: &HeaderMap) -> Response<Body> {
     let tag = format!("\"{}\"", Digest::of(&stored.file));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known =
@@ -47,7 +61,7 @@ pub(super) async fn fetch(
         headers.insert(header::ETAG, tag);
         headers.insert("sealstone-envelope-digest", digest);
     }
-    Ok(response)
+    response
 }
 
 pub(super) async fn verification(

@@ -13,6 +13,7 @@ mod kept;
 mod keys;
 mod path;
 mod problem;
+mod projects;
 mod query;
 mod runs;
 mod serve;
@@ -39,6 +40,8 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/runs/{run}/abort", post(closing::abort))
         .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
         .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
+        .route("/v1/envelopes/{evidence_id}/pack", get(envelopes::pack))
+        .route("/v1/projects/{*project}", get(projects::look).put(projects::settle))
         .route("/v1/verify", post(envelopes::verify))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::forget))

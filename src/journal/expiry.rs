@@ -3,7 +3,7 @@
 use super::standing::{Overview, Standing, State};
 use crate::evidence::time::Timestamp;
 
-/// How long a run may take.
+/// How long a run may take, unless its project has settled otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Periods {
     /// From its opening, in milliseconds.
@@ -43,6 +43,7 @@ impl Due {
         if standing.state != State::Open {
             return None;
         }
+        let periods = &overview.settings.periods(periods);
         let expired = |at, what: &str, ms| Due {
             at,
             result: "expired",

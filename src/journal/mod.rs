@@ -14,6 +14,7 @@ mod repeat;
 mod request;
 mod reserved;
 mod run;
+mod settings;
 mod standing;
 
 pub use body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
@@ -23,4 +24,5 @@ pub use opening::Opening;
 pub use refusal::Refusal;
 pub use request::{Abort, Answer, Append, Around, Close, GateDecision, NewGate, Resolution};
 pub use run::{GateState, OpenGate, PendingStep, Run};
+pub use settings::Settings;
 pub use standing::{Counts, Overview, Standing, State};

@@ -5,11 +5,12 @@ use super::entry::{check_reserved, request_digest};
 use super::refusal::Refusal;
 use super::request::Around;
 use super::run::Run;
+use super::settings::Settings;
 use super::standing::Overview;
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::{is_id, is_path_id};
-use crate::evidence::envelope::{Fault, FaultReason, Kind, NotPrivate, PrivateMembers};
+use crate::evidence::envelope::{Fault, FaultReason, Kind, NotPrivate};
 use crate::evidence::record::{Circumstances, Size, Tally};
 
 /// What a producer asks to open.
@@ -53,15 +54,15 @@ impl Opening {
         self.request
     }
 
-    /// The run with its first record. `sequence` and `project_seq` are its place among the project's runs, `private` is what is withheld in it.
+    /// The run with its first record. `sequence` and `project_seq` are its place among the project's runs, `settings` are those of its project.
     pub fn open(
         self,
         evidence_id: &str,
         (sequence, project_seq): (&str, u64),
-        private: Vec<String>,
+        settings: Settings,
         around: &mut Around<'_>,
     ) -> Result<(Run, JournalRecord), Refusal> {
-        let patterns = PrivateMembers::parse(private.iter().map(String::as_str));
+        let patterns = settings.private_members();
         let patterns =
             patterns.map_err(|NotPrivate { .. }| Fault::expected("pointers to private members"))?;
         let mut members = self.members;
@@ -94,7 +95,7 @@ impl Opening {
             opened_at: element.recorded_at,
             subject: shown(&element.text, "subject"),
             labels: shown(&element.text, "labels").unwrap_or_else(|| serde_json::json!({})),
-            private,
+            settings,
             request: self.request,
         };
         let record = JournalRecord {

@@ -125,7 +125,7 @@ impl Run {
         records: impl IntoIterator<Item = JournalRecord>,
         keys: impl IntoIterator<Item = (String, KeyUse)>,
     ) -> Result<Self, NotPrivate> {
-        let private = PrivateMembers::parse(overview.private.iter().map(String::as_str))?;
+        let private = overview.settings.private_members()?;
         let mut run = Self::new(overview, private);
         records.into_iter().for_each(|record| run.take(&record));
         keys.into_iter().for_each(|(key, used)| run.keys.insert(key, used));

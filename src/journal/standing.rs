@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::Settings;
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
@@ -23,9 +24,8 @@ pub struct Overview {
     /// As recorded: commitments where private.
     #[serde(default)]
     pub labels: serde_json::Value,
-    /// What is withheld in it, as pointers.
-    #[serde(default)]
-    pub private: Vec<String>,
+    /// What its project had settled then.
+    pub settings: Settings,
     /// Of the request that opened it.
     pub request: Digest,
 }

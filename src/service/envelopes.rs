@@ -8,9 +8,11 @@ use super::{Action, Caller, Service, ServiceError};
 use crate::append::Rejection;
 use crate::evidence::canonical;
 use crate::evidence::digest::Digest;
+use crate::evidence::envelope::PrivateMembers;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::seal::with_disclosures;
 use crate::evidence::verify::{Held, Report, verify};
+use crate::journal::Settings;
 
 /// How long somebody waits for a place.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,20 +32,25 @@ impl Service {
         caller: &Caller,
         evidence_id: &str,
     ) -> Result<StoredEnvelope, ServiceError> {
-        let stored = self.envelope(evidence_id).await?;
-        if caller.may(Action::Disclose) {
-            return Ok(stored);
+        match caller.may(Action::Disclose) {
+            true => Ok(self.envelope(evidence_id).await?.1),
+            false => self.pack(evidence_id).await,
         }
-        let StoredEnvelope { envelope_digest, file, place } = stored;
-        let packed =
-            tokio::task::spawn_blocking(move || pack(&file)).await.map_err(ServiceError::unavailable)?;
-        let file = packed.ok_or_else(|| ServiceError::unavailable("the sealed file cannot be read"))?;
+    }
+
+    /// The sealed envelope of a run with the disclosures that its project makes public, and no other.
+    pub(crate) async fn pack(&self, evidence_id: &str) -> Result<StoredEnvelope, ServiceError> {
+        let (settings, StoredEnvelope { envelope_digest, file, place }) = self.envelope(evidence_id).await?;
+        let public = settings.public_members().map_err(ServiceError::unavailable)?;
+        let packed = tokio::task::spawn_blocking(move || pack(&file, &public)).await;
+        let file = packed.map_err(ServiceError::unavailable)?;
+        let file = file.ok_or_else(|| ServiceError::unavailable("the sealed file cannot be read"))?;
         Ok(StoredEnvelope { envelope_digest, file, place })
     }
 
-    /// The sealed envelope of a run, as it is stored.
-    async fn envelope(&self, evidence_id: &str) -> Result<StoredEnvelope, ServiceError> {
-        let (_, standing) = self.standing(evidence_id).await?;
+    /// The sealed envelope of a run, as it is stored, and what its project had settled.
+    async fn envelope(&self, evidence_id: &str) -> Result<(Settings, StoredEnvelope), ServiceError> {
+        let (overview, standing) = self.standing(evidence_id).await?;
         let Some(envelope_digest) = standing.envelope_digest else {
             return Err(ServiceError::NotSealed { state: standing.state });
         };
@@ -51,12 +58,12 @@ impl Service {
         let place = self.whole_place().await?;
         let file = self.read(move |store| store.sealed_file(&evidence_id)).await?;
         let file = file.ok_or_else(|| ServiceError::unavailable("the sealed file is not there"))?;
-        Ok(StoredEnvelope { envelope_digest, file, place })
+        Ok((overview.settings, StoredEnvelope { envelope_digest, file, place }))
     }
 
     /// Judges the stored bytes with the service's keyring, now.
     pub(crate) async fn verification(&self, evidence_id: &str) -> Result<Report, ServiceError> {
-        let stored = self.envelope(evidence_id).await?;
+        let (_, stored) = self.envelope(evidence_id).await?;
         let _place = self.judge_place().await?;
         let held = Held { keyring: Some(self.keyring.clone()), ..Held::default() };
         judge(stored.file, held).await
@@ -73,10 +80,10 @@ impl Service {
     }
 }
 
-/// The same sealed envelope without its disclosures.
-fn pack(file: &[u8]) -> Option<Vec<u8>> {
+/// The same sealed envelope with these disclosures only.
+fn pack(file: &[u8], public: &PrivateMembers) -> Option<Vec<u8>> {
     let document = canonical::parse(file, MAX_FILE_BYTES).ok()?;
-    with_disclosures(document.as_object()?, |_| false).map(String::into_bytes)
+    with_disclosures(document.as_object()?, |at| public.covers(at)).map(String::into_bytes)
 }
 
 async fn soon<T>(place: impl Future<Output = Result<T, AcquireError>>) -> Result<T, ServiceError> {

@@ -14,6 +14,8 @@ pub(crate) enum ServiceError {
     Forbidden { action: Action },
     /// The caller's token is not for that project.
     ProjectForbidden { project: String },
+    /// There is no such project for the caller.
+    ProjectUnknown,
     /// The run is not sealed yet.
     NotSealed { state: State },
     /// It was not recorded.
@@ -38,6 +40,7 @@ impl ServiceError {
         match self {
             ServiceError::Forbidden { .. } => ("forbidden", 403),
             ServiceError::ProjectForbidden { .. } => ("project_forbidden", 403),
+            ServiceError::ProjectUnknown => ("project_not_found", 404),
             ServiceError::NotSealed { .. } => ("envelope_not_found", 404),
             ServiceError::RunAmbiguous { .. } => ("run_ambiguous", 409),
             ServiceError::SealPending { .. } => ("seal_pending", 503),
@@ -98,6 +101,7 @@ impl fmt::Display for ServiceError {
             ServiceError::ProjectForbidden { project } => {
                 write!(f, "this token is not for the project {project:?}")
             }
+            ServiceError::ProjectUnknown => f.write_str("there is no such project"),
             ServiceError::NotSealed { state } => write!(
                 f,
                 "the run is {}; its envelope is there once it is finalized and sealed",

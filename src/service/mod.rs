@@ -7,6 +7,7 @@ mod envelopes;
 mod error;
 mod gates;
 mod keys;
+mod projects;
 mod runs;
 mod sealer;
 mod sweeper;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 pub(crate) use crate::append::Done;
 pub(crate) use crate::store::layout::is_evidence_id;
 pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
-pub(crate) use envelopes::judge;
+pub(crate) use envelopes::{StoredEnvelope, judge};
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
 pub(crate) use runs::RunFilter;
@@ -35,7 +36,6 @@ use tokio::sync::Semaphore;
 
 use self::sealer::Sealer;
 use crate::append::{Committer, DiskGuard, Lanes, Opens, Surroundings};
-use crate::evidence::envelope::DEFAULT_PRIVATE;
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
 use crate::store::{Store, StoreError};
@@ -59,8 +59,6 @@ pub(crate) struct Service {
     judging: Semaphore,
     surroundings: Arc<Surroundings>,
     keyring: Keyring,
-    /// What is withheld in runs that are opened.
-    private: Vec<String>,
 }
 
 impl Service {
@@ -84,7 +82,6 @@ impl Service {
         let sealer =
             Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), key, own);
         let gatekeeper = Gatekeeper::open(store.clone(), rate_limit)?;
-        let private = DEFAULT_PRIVATE.map(str::to_owned).to_vec();
         let (whole, judging) = (Arc::new(Semaphore::new(WHOLE_AT_ONCE)), Semaphore::new(JUDGED_AT_ONCE));
         Ok(Arc::new(Self {
             store,
@@ -97,7 +94,6 @@ impl Service {
             judging,
             surroundings,
             keyring,
-            private,
         }))
     }
 

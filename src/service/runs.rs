@@ -72,7 +72,7 @@ impl Service {
             return Err(ServiceError::ProjectForbidden { project: opening.project().to_owned() });
         }
         let by = caller.name().map(str::to_owned);
-        Ok(self.opens.open(OpenRun { opening, private: self.private.clone(), key, bytes, by }).await?)
+        Ok(self.opens.open(OpenRun { opening, key, bytes, by }).await?)
     }
 
     /// The evidence_id of a run that is named by it, or by its run_id, for a caller who may do that to it. A run of a project

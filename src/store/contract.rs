@@ -10,7 +10,7 @@ use crate::evidence::canonical;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::time::Timestamp;
-use crate::journal::{Append, Around, Close, Entry, Opening, Run, State};
+use crate::journal::{Append, Around, Close, Entry, Opening, Run, Settings, State};
 
 /// Fails at the n-th write, and says so afterwards too; the writes before are in the engine that it shares.
 pub(crate) struct FailingEngine {
@@ -83,7 +83,7 @@ fn opened(n: u64, run_id: &str) -> (Run, Batch) {
     let opening = Opening::parse(canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap();
     let limits = Limits::default();
     let around = &mut Around { now: at(n as i64), salt: &mut || [1; 16], limits: &limits, by: None };
-    let (run, record) = opening.open(&id(n), ("counter", n), Vec::new(), around).unwrap();
+    let (run, record) = opening.open(&id(n), ("counter", n), Settings::default(), around).unwrap();
     let counter = Counter { sequence: "counter".into(), next: n };
     let batch = Batch {
         evidence_id: id(n),

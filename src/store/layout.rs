@@ -13,6 +13,7 @@
 //! | `c` evidence_id | nothing: closed, not sealed |
 //! | `f` evidence_id, n | a chunk of the sealed file |
 //! | `F` evidence_id | what the chunks are, JSON: they count once it is there |
+//! | `P` project | what it has settled, JSON |
 //! | `q` keyid | a public key, as a keyring |
 //! | `t` digest of a token | whose it is, JSON |
 //!
@@ -28,6 +29,10 @@ pub(crate) const LAYOUT: u32 = 1;
 
 pub(crate) fn counter(project: &str) -> Vec<u8> {
     join(b'p', [project.as_bytes()])
+}
+
+pub(crate) fn settings(project: &str) -> Vec<u8> {
+    join(b'P', [project.as_bytes()])
 }
 
 pub(crate) fn name(run_id: &str, project: &str) -> Vec<u8> {

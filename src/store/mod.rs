@@ -27,7 +27,7 @@ use std::fmt;
 
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
-use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Standing};
+use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Settings, Standing};
 
 /// What is added to one run at once.
 #[derive(Clone, Debug, Default)]
@@ -171,6 +171,9 @@ pub(crate) trait Store: Send + Sync {
     /// Keeps a public key, as a keyring of its own.
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()>;
     fn registered_keys(&self) -> Read<Vec<String>>;
+
+    fn settings(&self, project: &str) -> Read<Option<Settings>>;
+    fn put_settings(&self, project: &str, settings: &Settings) -> Read<()>;
 
     /// Keeps what is known of a token, as JSON, under its digest.
     fn put_token(&self, digest: Digest, token: &str) -> Read<()>;

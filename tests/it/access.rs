@@ -8,7 +8,7 @@ use crate::server::{Answer, Server};
 const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", "admin"];
 
 /// What can be asked, and which roles may (API.md section 4).
-const TABLE: [(&str, &str, &str, &[&str]); 17] = [
+const TABLE: [(&str, &str, &str, &[&str]); 20] = [
     ("open", "POST", "/v1/runs", &["writer", "admin"]),
     ("entries", "POST", "/v1/runs/{run}/entries", &["writer", "admin"]),
     ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
@@ -21,6 +21,9 @@ const TABLE: [(&str, &str, &str, &[&str]); 17] = [
     ("list", "GET", "/v1/runs", &ROLES),
     ("envelope", "GET", "/v1/envelopes/{sealed}", &ROLES),
     ("verification", "GET", "/v1/envelopes/{sealed}/verification", &ROLES),
+    ("pack", "GET", "/v1/envelopes/{sealed}/pack", &ROLES),
+    ("read project", "GET", "/v1/projects/acme/widget", &ROLES),
+    ("write project", "PUT", "/v1/projects/acme/widget", &["admin"]),
     ("keys", "GET", "/v1/keys", &ROLES),
     ("ready", "GET", "/readyz", &ROLES),
     ("list tokens", "GET", "/v1/tokens", &["admin"]),
@@ -50,7 +53,7 @@ impl Guarded {
         if !token.is_empty() {
             headers.push(("Authorization", &bearer));
         }
-        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let body = if ["POST", "PUT"].contains(&method) { body.to_string() } else { String::new() };
         self.server.request(method, path, &headers, body.as_bytes())
     }
 
@@ -148,6 +151,11 @@ fn a_run_of_another_project_is_told_like_one_that_is_not_there() {
         }
         let listed = guarded.ask(&token, "GET", "/v1/runs", &json!({}));
         assert_eq!(listed.json()["runs"], json!([]));
+    }
+    for project in ["other/thing", "other/nothing"] {
+        let reader = guarded.token("r", "reader", &["acme/*"]);
+        let answer = guarded.ask(&reader, "GET", &format!("/v1/projects/{project}"), &json!({}));
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (404, Some("project_not_found")));
     }
     let writer = guarded.token("w", "writer", &["acme/*"]);
     let refused =

@@ -28,6 +28,8 @@ mod mutants;
 mod place;
 #[cfg(feature = "service")]
 mod problems;
+#[cfg(feature = "service")]
+mod projects;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]

@@ -19,7 +19,7 @@ use super::layout;
 use super::{Batch, Counter, Outcome, Page, Read, SealedFile, Store, StoreError};
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
-use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Standing, State};
+use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Settings, Standing, State};
 
 /// How many bytes of overviews are read for one page.
 const MAX_PAGE_BYTES: usize = 8 << 20;
@@ -330,6 +330,14 @@ impl Store for Embedded {
             Ok(true)
         })?;
         Ok(keys)
+    }
+
+    fn settings(&self, project: &str) -> Read<Option<Settings>> {
+        self.get(&layout::settings(project), "settings", project)
+    }
+
+    fn put_settings(&self, project: &str, settings: &Settings) -> Read<()> {
+        self.write_aside(vec![Op::Put(layout::settings(project), json(settings))])
     }
 
     fn put_token(&self, digest: Digest, token: &str) -> Read<()> {

@@ -1,0 +1,84 @@
+//! `/v1/projects/{project}`: what a project has settled.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+
+use super::answer::{Answer, json};
+use super::body;
+use super::guard::By;
+use super::path::Path;
+use super::problem::Problem;
+use crate::evidence::canonical::{Object, Value};
+use crate::evidence::envelope::NotPrivate;
+use crate::evidence::envelope::limits::is_path_id;
+use crate::journal::Settings;
+use crate::service::{Action, Service};
+
+pub(super) async fn look(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Path(project): Path<String>,
+) -> Answer {
+    check_name(&project)?;
+    Ok(json(StatusCode::OK, &service.project(&caller, &project).await?))
+}
+
+pub(super) async fn settle(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Path(project): Path<String>,
+    headers: HeaderMap,
+    sent: Body,
+) -> Answer {
+    caller.check(Action::Administer)?;
+    check_name(&project)?;
+    let (members, _) = body::object(&headers, sent).await?;
+    body::check_known(&members, &["private", "public", "max_run_duration", "idle_timeout"])?;
+    let defaults = Settings::default();
+    let settings = Settings {
+        private: pointers(&members, "private")?.unwrap_or(defaults.private),
+        public: pointers(&members, "public")?.unwrap_or(defaults.public),
+        max_run_duration: seconds(&members, "max_run_duration")?,
+        idle_timeout: seconds(&members, "idle_timeout")?,
+    };
+    let wrong = |member: &'static str| move |error: NotPrivate| body::invalid(member, &error.to_string());
+    settings.private_members().map_err(wrong("private"))?;
+    settings.public_members().map_err(wrong("public"))?;
+    service.settle_project(&caller, &project, settings.clone()).await?;
+    Ok(json(StatusCode::OK, &settings))
+}
+
+fn check_name(project: &str) -> Result<(), Problem> {
+    if is_path_id(project) {
+        return Ok(());
+    }
+    Err(Problem::new(400, "path_invalid", format!("{project:?} is no name of a project")))
+}
+
+/// A list of pointers, or `"*"`.
+fn pointers(members: &Object<'_>, member: &str) -> Result<Option<Vec<String>>, Problem> {
+    let wrong = || body::invalid(member, "a list of pointers, or \"*\" expected");
+    match members.get(member) {
+        None => Ok(None),
+        Some(Value::Text(all)) if all == "*" => Ok(Some(vec!["*".into()])),
+        Some(Value::List(list)) => {
+            let texts = list.iter().map(|text| text.as_text().map(str::to_owned));
+            texts.collect::<Option<Vec<String>>>().map(Some).ok_or_else(wrong)
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn seconds(members: &Object<'_>, member: &str) -> Result<Option<u32>, Problem> {
+    let number = |value: &Value<'_>| value.as_count().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    match members.get(member) {
+        None => Ok(None),
+        Some(value) => match number(value) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(body::invalid(member, "a number of seconds, 1 or more, expected")),
+        },
+    }
+}
