@@ -27,6 +27,8 @@ mod server;
 #[cfg(any(feature = "client", feature = "service"))]
 mod signing_key;
 #[cfg(feature = "service")]
+mod store;
+#[cfg(feature = "service")]
 mod token;
 
 use std::process::ExitCode;
@@ -61,6 +63,9 @@ enum Command {
     /// Serve on this machine: record runs, seal them, show them
     #[cfg(feature = "service")]
     Serve(serve::ServeArguments),
+    /// Check the records of a service
+    #[cfg(feature = "service")]
+    Store(store::StoreArguments),
     /// Make, list and forget the tokens of a service
     #[cfg(feature = "service")]
     Token(token::TokenArguments),
@@ -89,6 +94,10 @@ enum Command {
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
     Fetch(NotBuilt),
+    /// The records (not in this build)
+    #[cfg(not(feature = "service"))]
+    #[command(hide = true)]
+    Store(NotBuilt),
     /// Tokens (not in this build)
     #[cfg(not(feature = "service"))]
     #[command(hide = true)]
@@ -136,6 +145,10 @@ pub fn main() -> ExitCode {
         Command::Fetch(arguments) => fetch::run(&arguments),
         #[cfg(feature = "service")]
         Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "service")]
+        Command::Store(arguments) => store::run(&arguments),
+        #[cfg(not(feature = "service"))]
+        Command::Store(_) => NotBuilt::refuse("store", "service"),
         #[cfg(feature = "service")]
         Command::Token(arguments) => token::run(&arguments),
         #[cfg(not(feature = "service"))]

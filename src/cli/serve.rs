@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,6 +75,7 @@ impl ServeArguments {
 }
 
 pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
+    allow_many_connections();
     let directory = DataDirectory::open(&arguments.data_dir);
     let directory = directory.map_err(|error| Failure::new(CANNOT_WRITE, error))?;
     let own_key = directory.path().join("key.pem");
@@ -98,6 +100,13 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     // What is left is nothing that anybody waits for: seals are finished at the next start.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// Each connection is an open file; as many are allowed as may be.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    // What is refused leaves things as they were.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Whoever reaches the address must be somebody who may.

@@ -10,6 +10,7 @@
 //! - The runs of a project are numbered without holes: an opening that does not take the next number is `Lost`.
 //! - Records never change. Nothing but [`layout`] encodes a stored key.
 
+pub(crate) mod check;
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,

@@ -89,6 +89,12 @@ fn kill_and_look(engine: &str, kills: usize) {
         assert_eq!(closed.status, 200, "{}", closed.json());
         look(&server, run, sent);
     }
+    // And read anew, all of it holds together.
+    assert_eq!(server.terminate(), 0);
+    let checked = place.run(&["store", "check", "--data-dir", "records", "--json"]);
+    let told: Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!((checked.status, &told["faults"]), (0, &json!([])), "{told}");
+    assert!(told["runs"].as_u64().unwrap() > kills as u64 / 2, "{told}");
 }
 
 fn write_until(

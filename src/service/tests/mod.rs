@@ -2,6 +2,7 @@
 
 mod accepted;
 mod closing;
+mod damage;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};

@@ -1,0 +1,172 @@
+//! Whether a store holds together: every journal, chain, index and seal in it, read anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{Store, StoreError};
+use crate::evidence::canonical;
+use crate::evidence::chain::{GENESIS, link};
+use crate::evidence::digest::Digest;
+use crate::evidence::envelope::Kind;
+use crate::evidence::keyring::Keyring;
+use crate::evidence::verify::{Held, verify};
+use crate::journal::{JournalRecord, Overview, Run, Standing, State};
+
+/// How many runs are read at once.
+const PAGE: usize = 100;
+
+/// What does not hold, and of which run (or project).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) of: String,
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.of, self.what)
+    }
+}
+
+/// What was looked at, and what does not hold of it.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    pub(crate) runs: u64,
+    pub(crate) records: u64,
+    pub(crate) sealed: u64,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// Looks at all that is stored. `progress` hears how many runs were looked at so far.
+pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked, StoreError> {
+    let mut checked = Checked::default();
+    let mut keyring = Keyring::new();
+    for key in store.registered_keys()? {
+        if keyring.add_file(key.as_bytes()).is_err() {
+            checked.fault("keys", "a registered key cannot be read");
+        }
+    }
+    let held = Held { keyring: Some(keyring), ..Held::default() };
+    let mut numbers: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    let mut closing: BTreeSet<String> = store.closing()?.into_iter().collect();
+    let mut after = None;
+    loop {
+        let page = store.newest(after.as_deref(), PAGE, PAGE, &|_, _| true)?;
+        for (overview, standing) in page.runs {
+            let number = checked.run(store, &held, &overview, &standing)?;
+            if let Some(number) = number
+                && !numbers.entry(overview.project.clone()).or_default().insert(number)
+            {
+                checked.fault(&overview.evidence_id, &format!("project_seq {number} is given twice"));
+            }
+            if closing.remove(&overview.evidence_id) != (standing.state == State::Closing) {
+                checked.fault(&overview.evidence_id, "the index of closing runs is wrong about it");
+            }
+            checked.runs = checked.runs.saturating_add(1);
+            progress(checked.runs);
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    for evidence_id in closing {
+        checked.fault(&evidence_id, "the index of closing runs names it, and it is not there");
+    }
+    for (project, numbers) in numbers {
+        let next = store.counter(&project)?.map_or(0, |counter| counter.next);
+        if !numbers.into_iter().eq(0..next) {
+            checked.fault(&project, &format!("its runs are not numbered 0 to {next} without holes"));
+        }
+    }
+    Ok(checked)
+}
+
+impl Checked {
+    fn fault(&mut self, of: &str, what: &str) {
+        self.faults.push(Fault { of: of.to_owned(), what: what.to_owned() });
+    }
+
+    /// One run; its number in its project, if that can be read.
+    fn run(
+        &mut self,
+        store: &dyn Store,
+        held: &Held,
+        overview: &Overview,
+        standing: &Standing,
+    ) -> Result<Option<u64>, StoreError> {
+        let id = overview.evidence_id.as_str();
+        let records = match store.records(id, 0, usize::MAX) {
+            Ok(records) => records,
+            Err(StoreError::Corrupt { what, .. }) => {
+                self.fault(id, &format!("its {what} cannot be read"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        self.records = self.records.saturating_add(records.len() as u64);
+        if let Some(place) = broken_link(&records) {
+            self.fault(id, &format!("its chain is broken at seq {place}"));
+        }
+        let number = records.first().and_then(project_seq);
+        match Run::load(overview.clone(), records, store.keys(id)?) {
+            Ok(run) if run.standing() == *standing => {}
+            _ => self.fault(id, "its journal does not lead to where it is said to stand"),
+        }
+        if store.named_in(&overview.run_id, &overview.project)?.as_deref() != Some(id) {
+            self.fault(id, "it is not found by its name");
+        }
+        if standing.state == State::Sealed {
+            self.sealed = self.sealed.saturating_add(1);
+            if let Some(what) = sealed_wrongly(store, held, id, standing)? {
+                self.fault(id, &what);
+            }
+        }
+        Ok(number)
+    }
+}
+
+/// The first seq whose element, digest or hash does not follow.
+fn broken_link(records: &[JournalRecord]) -> Option<u64> {
+    let (mut before, mut next) = (GENESIS, 0_u64);
+    for element in records.iter().filter_map(JournalRecord::element) {
+        let digest = Digest::of(&element.text);
+        let follows = element.seq == next
+            && element.link.digest == digest
+            && element.link.entry_hash == link(before, next, digest);
+        if !follows {
+            return Some(next);
+        }
+        (before, next) = (element.link.entry_hash, next.saturating_add(1));
+    }
+    None
+}
+
+fn project_seq(record: &JournalRecord) -> Option<u64> {
+    let element = record.element().filter(|element| element.kind == Kind::Run)?;
+    canonical::parse(element.text.as_bytes(), element.text.len()).ok()?.as_object()?.count("project_seq")
+}
+
+fn sealed_wrongly(
+    store: &dyn Store,
+    held: &Held,
+    evidence_id: &str,
+    standing: &Standing,
+) -> Result<Option<String>, StoreError> {
+    let file = match store.sealed_file(evidence_id) {
+        Ok(Some(file)) => file,
+        Ok(None) | Err(StoreError::Corrupt { .. }) => {
+            return Ok(Some("its sealed envelope is not whole".into()));
+        }
+        Err(error) => return Err(error),
+    };
+    let judged = verify(&file, held);
+    Ok(match judged.verified() {
+        Some(verified) if Some(verified.envelope_digest()) == standing.envelope_digest => None,
+        Some(_) => Some("its sealed envelope is another than the one that was answered".into()),
+        None => {
+            let first = judged.report().first_failure.as_ref().map(|check| check.code.to_string());
+            Some(format!("its sealed envelope does not verify: {}", first.unwrap_or_default()))
+        }
+    })
+}
