@@ -10,14 +10,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, answer};
+use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, UNREADABLE, answer};
 use super::quantity::{Bytes, Period};
 use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable};
 use super::{local_key, machine, signing_key};
 use crate::append::Surroundings;
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::key::SigningKey;
-use crate::http::{router, serve};
+use crate::http::{acceptor, router, serve};
 use crate::journal::Periods;
 use crate::service::Service;
 use crate::store::directory::{DataDirectory, EngineName};
@@ -54,6 +54,12 @@ pub(super) struct ServeArguments {
     /// Requests a second that one token may make, and at once; more are answered 429
     #[arg(long, value_name = "N", env = "SEALSTONE_RATE_LIMIT", value_parser = clap::value_parser!(u32).range(1..))]
     rate_limit: Option<u32>,
+    /// Certificate chain, PEM: speaks TLS, and lets --listen name any address, once there is a token
+    #[arg(long, value_name = "FILE", env = "SEALSTONE_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Key of the certificate, PEM
+    #[arg(long, value_name = "FILE", env = "SEALSTONE_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// A proxy on this machine or before it speaks TLS: lets --listen name any address, once there is a token
     #[arg(long, env = "SEALSTONE_BEHIND_PROXY")]
     behind_proxy: bool,
@@ -81,6 +87,12 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     let own_key = directory.path().join("key.pem");
     let key_path = arguments.given_key().unwrap_or(own_key);
     let (key, made_key) = signing_key::read_or_make(&key_path)?;
+    let tls = match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificates), Some(key)) => {
+            Some(acceptor(certificates, key).map_err(|error| Failure::new(UNREADABLE, error))?)
+        }
+        _ => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, format!("cannot start: {error}")))?;
     let served = runtime.block_on(async {
@@ -94,7 +106,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         check_address(arguments, service.has_tokens())?;
         tell(arguments, address, &keyid, made_key.then_some(&key_path), service.has_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
-        serve(listener, router(service.clone()), asked_to_end()).await;
+        serve(listener, tls, router(service.clone()), asked_to_end()).await;
         Ok(0)
     });
     // What is left is nothing that anybody waits for: seals are finished at the next start.
@@ -112,7 +124,7 @@ fn allow_many_connections() {
 /// Whoever reaches the address must be somebody who may.
 fn check_address(arguments: &ServeArguments, has_tokens: bool) -> Result<(), Failure> {
     let (ip, port) = (arguments.listen.ip(), arguments.listen.port());
-    match (ip.is_loopback(), has_tokens, arguments.behind_proxy) {
+    match (ip.is_loopback(), has_tokens, arguments.behind_proxy || arguments.tls_cert.is_some()) {
         (true, ..) | (false, true, true) => Ok(()),
         (false, false, _) => Err(Failure::usage(format!(
             "{ip} is not a loopback address; without tokens only this machine is served: use --listen 127.0.0.1:{port}, \
@@ -120,8 +132,8 @@ fn check_address(arguments: &ServeArguments, has_tokens: bool) -> Result<(), Fai
             printable(&arguments.data_dir.display().to_string())
         ))),
         (false, true, false) => Err(Failure::usage(format!(
-            "{ip} is not a loopback address, and tokens must not travel in the open: put a proxy that speaks TLS before it, and say \
-             --behind-proxy"
+            "{ip} is not a loopback address, and tokens must not travel in the open: give --tls-cert and --tls-key, or put a proxy that \
+             speaks TLS before it, and say --behind-proxy"
         ))),
     }
 }
@@ -160,7 +172,8 @@ fn tell(
     if let Some(path) = made_key {
         anstream::eprintln!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path));
     }
-    let url = format!("http://{address}");
+    let scheme = if arguments.tls_cert.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}");
     if arguments.json {
         return answer(&format!("{}\n", serde_json::json!({ "url": url, "keyid": keyid })));
     }

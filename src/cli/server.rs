@@ -5,11 +5,15 @@ use std::future::Future;
 use clap::Args;
 
 use super::exit::{Failure, UNAVAILABLE};
+use super::input::read_bounded;
 use super::machine;
 use crate::client::{Client, ClientError, Retry};
 
 /// The service refused what was asked.
 const REFUSED: u8 = 1;
+
+/// A certificate is far smaller.
+const MAX_CA_BYTES: usize = 1 << 20;
 
 /// Where `serve` listens unless told otherwise.
 const DEFAULT: &str = "http://127.0.0.1:7325";
@@ -22,6 +26,9 @@ pub(super) struct ServerArguments {
     /// Token of the service; better in the variable than on the command line, which others can see
     #[arg(long, value_name = "TOKEN", env = "SEALSTONE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
+    /// Certificate, PEM, that is trusted besides those of the machine
+    #[arg(long, value_name = "FILE", env = "SEALSTONE_CA", global = true)]
+    ca: Option<std::path::PathBuf>,
 }
 
 impl ServerArguments {
@@ -36,8 +43,12 @@ impl ServerArguments {
         call: impl FnOnce(Client) -> F,
     ) -> Result<T, Failure> {
         let url = self.server.as_deref().filter(|server| !server.is_empty()).unwrap_or(DEFAULT);
+        let ca = self.ca.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let authorities = ca.map(|path| read_bounded(path, MAX_CA_BYTES)).transpose()?;
+        let authorities: Vec<Vec<u8>> = authorities.into_iter().collect();
         let token = self.token.as_deref().filter(|token| !token.is_empty());
-        let client = Client::new(url, token, Retry::default(), machine::random::<16>).map_err(told)?;
+        let client =
+            Client::new(url, token, &authorities, Retry::default(), machine::random::<16>).map_err(told)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
         runtime.block_on(call(client)).map_err(told)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER,
 };
-use reqwest::{Method, StatusCode, Url, redirect};
+use reqwest::{Certificate, Method, StatusCode, Url, redirect};
 use serde::Deserialize;
 
 use super::error::ClientError;
@@ -76,19 +76,23 @@ enum Failed {
 }
 
 impl Client {
-    /// A client of the service at that address, like `http://127.0.0.1:7325`, with a token if it asks for one. `random` gives
+    /// A client of the service at that address, like `http://127.0.0.1:7325`, with a token if it asks for one. `authorities` are
+    /// certificates, PEM, that are trusted besides those of the machine. `random` gives
     /// fresh random bytes.
     pub fn new(
         url: &str,
         token: Option<&str>,
+        authorities: &[Vec<u8>],
         retry: Retry,
         random: impl Fn() -> [u8; 16] + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
         let wrong = |why: String| ClientError::Url { url: url.to_owned(), why };
         let base = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
-        if base.scheme() != "http" || base.host().is_none() {
-            return Err(wrong("http://HOST:PORT expected".into()));
+        if !["http", "https"].contains(&base.scheme()) || base.host().is_none() {
+            return Err(wrong("https://HOST or http://HOST:PORT expected".into()));
         }
+        // The first in the process stays; all are this one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("sealstone/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -101,6 +105,10 @@ impl Client {
         {
             // This machine is not reached through another.
             builder = builder.no_proxy();
+        }
+        for authority in authorities {
+            let certificate = Certificate::from_pem(authority).map_err(|error| wrong(chain(&error)))?;
+            builder = builder.add_root_certificate(certificate);
         }
         let http = builder.build().map_err(|error| wrong(chain(&error)))?;
         let token = match token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))) {
@@ -172,7 +180,14 @@ impl Client {
 }
 
 async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
-    let again = |error: reqwest::Error| Failed::Again { why: chain(&error), after: None };
+    let again = |error: reqwest::Error| {
+        let why = chain(&error);
+        // Who is not trusted now is not trusted in a moment.
+        match why.contains("invalid peer certificate") {
+            true => Failed::ForGood(ClientError::Away { why, tried: Duration::ZERO }),
+            false => Failed::Again { why, after: None },
+        }
+    };
     let mut response = request.send().await.map_err(again)?;
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());

@@ -90,7 +90,8 @@ fn only_this_machine(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::new(421, "host_refused", detail));
     }
     let origin = text(header::ORIGIN);
-    let foreign = origin.is_some_and(|origin| origin != format!("http://{host}"));
+    let own = [format!("http://{host}"), format!("https://{host}")];
+    let foreign = origin.is_some_and(|origin| !own.iter().any(|own| own == origin));
     let cross = headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site");
     if foreign || cross {
         return Err(Problem::new(403, "origin_refused", "requests from pages of other sites are refused"));

@@ -17,6 +17,7 @@ mod projects;
 mod query;
 mod runs;
 mod serve;
+mod tls;
 mod tokens;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
 pub(crate) use self::serve::serve;
+pub(crate) use self::tls::acceptor;
 use crate::service::Service;
 
 /// The routes of API.md section 2.

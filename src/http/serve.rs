@@ -10,16 +10,25 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::impatient::Impatient;
 
 /// How long the head of a request may take, and a connection be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take once the service is to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until `end` is there; then requests under way are answered, and no more taken.
-pub(crate) async fn serve(listener: TcpListener, router: Router, end: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    end: impl Future<Output = ()>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let connections = GracefulShutdown::new();
@@ -34,16 +43,24 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, end: impl Futur
                 // Answers are small and awaited: none waits for the next one to fill a segment.
                 let _ = stream.set_nodelay(true);
                 let service = TowerToHyperService::new(router.clone());
-                let connection =
-                    connections.watch(http.serve_connection(TokioIo::new(Impatient::new(stream)), service));
+                let (http, watcher, tls) = (http.clone(), connections.watcher(), tls.clone());
                 // A connection that breaks concerns nobody else.
-                tokio::spawn(async move { drop(connection.await) });
+                tokio::spawn(async move {
+                    let stream = Impatient::new(stream);
+                    let Some(tls) = tls else {
+                        let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+                        return;
+                    };
+                    if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                        let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+                    }
+                });
             }
             Err(error) => rest(&error).await,
         }
     }
     drop(listener);
-    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    let _ = timeout(GRACE, connections.shutdown()).await;
 }
 
 /// Out of file descriptors, nothing gets better by trying at once; a connection that was given up does not matter.

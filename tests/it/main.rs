@@ -36,4 +36,6 @@ mod sealing;
 mod server;
 #[cfg(feature = "service")]
 mod stores;
+#[cfg(all(feature = "client", feature = "service"))]
+mod tls;
 mod vectors;

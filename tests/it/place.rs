@@ -36,6 +36,7 @@ impl Place {
             "SEALSTONE_RUN",
             "SEALSTONE_SERVER",
             "SEALSTONE_TOKEN",
+            "SEALSTONE_CA",
             "GIT_DIR",
             "GIT_INDEX_FILE",
             "GIT_WORK_TREE",
