@@ -194,7 +194,7 @@ fn tell(
     let keys = keyring.map(|path| format!(" --keys {}", shown(&path))).unwrap_or_default();
     anstream::eprintln!(
         "\nRecord a run against it; paste this into another terminal in this directory:\n\n  \
-         S={program}; export SEALSTONE_SERVER={url} SEALSTONE_RUN=$($S run open --project demo) && \
+         S={program}; export SEALSTONE_SERVER={url}; export SEALSTONE_RUN=$($S run open --project demo) && \
          $S run step hello --status passed && $S run finalize succeeded && $S verify $SEALSTONE_RUN{keys}\n"
     );
     Ok(())

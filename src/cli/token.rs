@@ -54,7 +54,7 @@ struct CreateArguments {
     #[arg(long, value_name = "PERIOD")]
     expires: Option<Period>,
     /// Write it into the data directory of a service that does not run
-    #[cfg_attr(feature = "client", arg(long, value_name = "DIR", conflicts_with = "server"))]
+    #[cfg_attr(feature = "client", arg(long, value_name = "DIR"))]
     #[cfg_attr(not(feature = "client"), arg(long, value_name = "DIR", required = true))]
     data_dir: Option<PathBuf>,
     /// Print what is known of it as JSON

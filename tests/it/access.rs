@@ -296,7 +296,7 @@ fn tokens_are_made_and_used_from_the_command_line() {
     assert_eq!(run(&guarded.admin, &["token", "delete", &id]).status, 0);
     assert_eq!(run(writer, &["run", "open", "--project", "acme/widget", "--no-subject"]).status, 1);
     // Its directory is in use: another token is asked of the service.
-    let offline = guarded.place.run(&["token", "create", "x", "--role", "reader", "--data-dir", "records"]);
+    let offline = run("", &["token", "create", "x", "--role", "reader", "--data-dir", "records"]);
     assert!(offline.status == 73 && offline.stderr.contains("in use"), "{offline:?}");
 }
 

@@ -238,6 +238,41 @@ fn a_run_is_reported_by_commands_alone() {
 }
 
 #[test]
+fn the_line_that_serve_prints_records_a_run_and_verifies_it() {
+    let place = Place::new();
+    let errors = place.path("stderr");
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--data-dir", "records"]);
+    command.stdout(std::process::Stdio::null()).stderr(fs::File::create(&errors).unwrap());
+    let mut service = command.spawn().unwrap();
+    let started = std::time::Instant::now();
+    let line = loop {
+        let told = fs::read_to_string(&errors).unwrap();
+        if let Some(line) = told.lines().find(|line| line.trim_start().starts_with("S=")) {
+            break line.trim().to_owned();
+        }
+        assert!(started.elapsed().as_secs() < 20, "{told}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    // Pasted as it is, in the same directory.
+    let mut shell = place.command(&[]);
+    let environment: Vec<_> =
+        shell.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+    shell = Command::new("sh");
+    shell.args(["-c", &line]).current_dir(place.path(""));
+    for (name, value) in environment {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let ran = Ran::from(shell.output().unwrap());
+    service.kill().unwrap();
+    service.wait().unwrap();
+    assert_eq!(ran.status, 0, "{line} {ran:?}");
+    assert!(ran.stdout.contains("verified: it is whole"), "{ran:?}");
+}
+
+#[test]
 fn a_service_that_is_away_is_told_with_its_own_status() {
     let ran = Place::new().run(&[
         "run",
