@@ -30,7 +30,13 @@ impl From<Refusal> for Rejection {
 
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
-        Rejection::Unavailable(error.to_string())
+        match error {
+            // Of which run is for the operator to find out, and for nobody else to know.
+            StoreError::Corrupt { what, .. } => Rejection::Unavailable(format!(
+                "a stored {what} cannot be read; whoever runs the service should run `sealstone store check`"
+            )),
+            error => Rejection::Unavailable(error.to_string()),
+        }
     }
 }
 

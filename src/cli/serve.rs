@@ -103,8 +103,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         let address = listener.local_addr().unwrap_or(arguments.listen);
         let keyid = key.public().keyid();
         let service = start(arguments, &directory, key)?;
-        check_address(arguments, service.has_tokens())?;
-        tell(arguments, address, &keyid, made_key.then_some(&key_path), service.has_tokens())?;
+        check_address(arguments, service.had_tokens())?;
+        tell(arguments, address, &keyid, made_key.then_some(&key_path), service.had_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
         serve(listener, tls, router(service.clone()), asked_to_end()).await;
         Ok(0)
@@ -125,6 +125,12 @@ fn allow_many_connections() {
 fn check_address(arguments: &ServeArguments, has_tokens: bool) -> Result<(), Failure> {
     let (ip, port) = (arguments.listen.ip(), arguments.listen.port());
     match (ip.is_loopback(), has_tokens, arguments.behind_proxy || arguments.tls_cert.is_some()) {
+        // Before a proxy everybody comes from this machine.
+        (true, false, _) if arguments.behind_proxy => Err(Failure::usage(format!(
+            "behind a proxy everybody seems to be on this machine: make a token first: sealstone token create NAME --role admin \
+             --data-dir {}",
+            printable(&arguments.data_dir.display().to_string())
+        ))),
         (true, ..) | (false, true, true) => Ok(()),
         (false, false, _) => Err(Failure::usage(format!(
             "{ip} is not a loopback address; without tokens only this machine is served: use --listen 127.0.0.1:{port}, \

@@ -38,12 +38,8 @@ struct CheckArguments {
 
 pub(super) fn run(arguments: &StoreArguments) -> Result<u8, Failure> {
     let StoreCommand::Check(arguments) = &arguments.command;
-    if !arguments.data_dir.is_dir() {
-        let told = printable(&arguments.data_dir.display().to_string());
-        return Err(Failure::no_input(format!("{told} is no directory; name one with --data-dir")));
-    }
     let failed = |why: &dyn std::fmt::Display| Failure::new(CANNOT_WRITE, why);
-    let directory = DataDirectory::open(&arguments.data_dir).map_err(|error| failed(&error))?;
+    let directory = DataDirectory::open_existing(&arguments.data_dir).map_err(|error| failed(&error))?;
     let store = directory.store_as_it_is().map_err(|error| failed(&error))?;
     // Drawn on a terminal only.
     let bar = ProgressBar::new_spinner();

@@ -161,6 +161,11 @@ fn create_offline(
     let id = uuid::Builder::from_unix_timestamp_millis(ms, &machine::random()).into_uuid().to_string();
     let token =
         Token { id, name: arguments.name.clone(), role: arguments.role, scope, created_at, expires_at };
+    if !gatekeeper.had_tokens() && !token.governs() {
+        return Err(Failure::usage(
+            "the first token has to be an admin's for all projects: with it nobody is let in without one",
+        ));
+    }
     let mut shown = serde_json::json!(token);
     gatekeeper.create(&secret, token).map_err(|error| failed(&error))?;
     if let Some(members) = shown.as_object_mut() {

@@ -99,12 +99,18 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TRY_TIMEOUT)
             .tcp_nodelay(true);
+        if !base.username().is_empty() || base.password().is_some() {
+            let (url, why) =
+                ("…".to_owned(), "no name and no password belong into it; give a token".to_owned());
+            return Err(ClientError::Url { url, why });
+        }
         let host = base.host_str().unwrap_or_default();
-        if host == "localhost"
-            || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        {
+        let address = host.trim_matches(['[', ']']).parse();
+        if host == "localhost" || address.is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()) {
             // This machine is not reached through another.
             builder = builder.no_proxy();
+        } else if token.is_some() && base.scheme() == "http" {
+            return Err(wrong("a token must not travel in the open; use https://".into()));
         }
         for authority in authorities {
             let certificate = Certificate::from_pem(authority).map_err(|error| wrong(chain(&error)))?;

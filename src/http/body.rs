@@ -39,6 +39,12 @@ pub(super) struct Sent {
     _place: Option<SemaphorePermit<'static>>,
 }
 
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// The media type of a body in lower case; `None` unless it is told once, in UTF-8, and not compressed.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut told = headers.get_all(header::CONTENT_TYPE).iter();

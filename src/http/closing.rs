@@ -23,6 +23,7 @@ pub(super) async fn finalize(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
+    caller.check(Action::Write)?;
     let query = Query::read(raw, &["project"])?;
     let (key, if_match) = (idempotency_key(&headers)?, if_match(&headers)?);
     let (members, bytes) = body::object(&headers, sent).await?;
@@ -51,6 +52,7 @@ pub(super) async fn abort(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
+    caller.check(Action::Abort)?;
     let query = Query::read(raw, &["project"])?;
     let key = idempotency_key(&headers)?;
     let (members, bytes) = body::object(&headers, sent).await?;

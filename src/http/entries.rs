@@ -53,6 +53,7 @@ pub(super) async fn append(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
+    caller.check(Action::Write)?;
     let query = Query::read(raw, &["project"])?;
     let (key, if_match) = (idempotency_key(&headers)?, if_match(&headers)?);
     let many = body::media_type(&headers).as_deref() == Some(NDJSON);

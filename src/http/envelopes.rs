@@ -16,7 +16,7 @@ use super::query::Query;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
-use crate::service::{Action, Service, StoredEnvelope, judge};
+use crate::service::{Action, Caller, Service, StoredEnvelope, judge};
 
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
@@ -73,8 +73,12 @@ pub(super) async fn verification(
     Ok(json(StatusCode::OK, &service.verification(&evidence_id).await?))
 }
 
+/// How large a file may be that somebody without a token has judged.
+const MAX_BYTES_OF_NOBODY: usize = 8 << 20;
+
 pub(super) async fn verify(
     State(service): State<Arc<Service>>,
+    By(caller): By,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
     sent: Body,
@@ -100,7 +104,8 @@ pub(super) async fn verify(
         let wrong = || Problem::parameter("expect", "member=value expected, like result=succeeded");
         held.expected.push(parsed.ok_or_else(wrong)?);
     }
-    let _place = service.judge_place().await?;
-    let file = body::read(&headers, sent, &[body::JSON], MAX_FILE_BYTES).await?.bytes;
-    Ok(json(StatusCode::OK, &judge(file, held).await?))
+    let max_bytes = if caller == Caller::Nobody { MAX_BYTES_OF_NOBODY } else { MAX_FILE_BYTES };
+    let sent = body::read(&headers, sent, &[body::JSON], max_bytes).await?;
+    let place = service.judge_place().await?;
+    Ok(json(StatusCode::OK, &judge(sent, held, place).await?))
 }

@@ -28,6 +28,7 @@ pub(super) async fn open(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
+    caller.check(Action::Write)?;
     let query = Query::read(raw, &["project"])?;
     let key = idempotency_key(&headers)?;
     let (members, bytes) = body::object(&headers, sent).await?;
@@ -49,6 +50,7 @@ pub(super) async fn look(
     let wait = query.parsed("wait", "seconds from 0 to 60", wait)?.unwrap_or_default();
     let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
     let view = service.wait_for_gate(&evidence_id, &gate_id, Duration::from_secs(wait)).await?;
+    service.check_still(&caller)?;
     Ok(json(StatusCode::OK, &shown(view, None)))
 }
 
@@ -60,6 +62,7 @@ pub(super) async fn resolve(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
+    caller.check(Action::Resolve)?;
     let query = Query::read(raw, &["project"])?;
     let key = idempotency_key(&headers)?;
     let (members, bytes) = body::object(&headers, sent).await?;

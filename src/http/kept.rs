@@ -11,15 +11,26 @@ use tokio::sync::OwnedSemaphorePermit;
 /// How much is given to the connection at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Bytes, and the place that they take in the memory.
+/// Bytes, and the place that they take in the memory. Every piece of them keeps all of it.
+struct Placed {
+    bytes: Vec<u8>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What is still to be given to the connection.
 struct Kept {
     bytes: Bytes,
-    _place: OwnedSemaphorePermit,
 }
 
 /// A body of these bytes. The place is free again when all is sent, or the connection is gone.
 pub(super) fn kept(bytes: Vec<u8>, place: OwnedSemaphorePermit) -> Body {
-    Body::new(Kept { bytes: bytes.into(), _place: place })
+    Body::new(Kept { bytes: Bytes::from_owner(Placed { bytes, _place: place }) })
 }
 
 impl hyper::body::Body for Kept {

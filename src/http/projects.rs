@@ -58,6 +58,9 @@ fn check_name(project: &str) -> Result<(), Problem> {
     Err(Problem::new(400, "path_invalid", format!("{project:?} is no name of a project")))
 }
 
+/// How many pointers a project may settle; `*` in them stands for any index.
+const MAX_POINTERS: usize = 128;
+
 /// A list of pointers, or `"*"`.
 fn pointers(members: &Object<'_>, member: &str) -> Result<Option<Vec<String>>, Problem> {
     let wrong = || body::invalid(member, "a list of pointers, or \"*\" expected");
@@ -65,7 +68,11 @@ fn pointers(members: &Object<'_>, member: &str) -> Result<Option<Vec<String>>, P
         None => Ok(None),
         Some(Value::Text(all)) if all == "*" => Ok(Some(vec!["*".into()])),
         Some(Value::List(list)) => {
-            let texts = list.iter().map(|text| text.as_text().map(str::to_owned));
+            if list.len() > MAX_POINTERS {
+                return Err(body::invalid(member, "at most 128 pointers expected"));
+            }
+            let texts =
+                list.iter().map(|text| text.as_text().filter(|text| text.len() <= 512).map(str::to_owned));
             texts.collect::<Option<Vec<String>>>().map(Some).ok_or_else(wrong)
         }
         Some(_) => Err(wrong()),

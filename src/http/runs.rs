@@ -24,6 +24,7 @@ pub(super) async fn open(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
+    caller.check(Action::Write)?;
     let key = idempotency_key(&headers)?;
     let sent = body::read(&headers, sent, &[body::JSON], body::MAX_JSON_BYTES).await?;
     let opening = Opening::parse(body::parse(&sent.bytes)?)?;

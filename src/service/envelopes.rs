@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use super::{Action, Caller, Service, ServiceError};
 use crate::append::Rejection;
@@ -42,8 +42,9 @@ impl Service {
     pub(crate) async fn pack(&self, evidence_id: &str) -> Result<StoredEnvelope, ServiceError> {
         let (settings, StoredEnvelope { envelope_digest, file, place }) = self.envelope(evidence_id).await?;
         let public = settings.public_members().map_err(ServiceError::unavailable)?;
-        let packed = tokio::task::spawn_blocking(move || pack(&file, &public)).await;
-        let file = packed.map_err(ServiceError::unavailable)?;
+        // The place goes with the work: who asked may go away, and the work goes on.
+        let packed = tokio::task::spawn_blocking(move || (pack(&file, &public), place)).await;
+        let (file, place) = packed.map_err(ServiceError::unavailable)?;
         let file = file.ok_or_else(|| ServiceError::unavailable("the sealed file cannot be read"))?;
         Ok(StoredEnvelope { envelope_digest, file, place })
     }
@@ -56,7 +57,7 @@ impl Service {
         };
         let evidence_id = evidence_id.to_owned();
         let place = self.whole_place().await?;
-        let file = self.read(move |store| store.sealed_file(&evidence_id)).await?;
+        let (file, place) = self.read(move |store| Ok((store.sealed_file(&evidence_id)?, place))).await?;
         let file = file.ok_or_else(|| ServiceError::unavailable("the sealed file is not there"))?;
         Ok((overview.settings, StoredEnvelope { envelope_digest, file, place }))
     }
@@ -64,14 +65,14 @@ impl Service {
     /// Judges the stored bytes with the service's keyring, now.
     pub(crate) async fn verification(&self, evidence_id: &str) -> Result<Report, ServiceError> {
         let (_, stored) = self.envelope(evidence_id).await?;
-        let _place = self.judge_place().await?;
+        let place = self.judge_place().await?;
         let held = Held { keyring: Some(self.keyring.clone()), ..Held::default() };
-        judge(stored.file, held).await
+        judge(stored.file, held, (place, stored.place)).await
     }
 
     /// A place among those that may have a file judged; `Busy` if none is free for too long.
-    pub(crate) async fn judge_place(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
-        soon(self.judging.acquire()).await
+    pub(crate) async fn judge_place(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        soon(self.judging.clone().acquire_owned()).await
     }
 
     /// A place among those that may have a whole envelope in memory; `Busy` if none is free for too long.
@@ -93,11 +94,16 @@ async fn soon<T>(place: impl Future<Output = Result<T, AcquireError>>) -> Result
     }
 }
 
-/// Judges bytes by what is held, beside other work.
+/// Judges bytes by what is held, beside other work. The places are free again when it is done, whoever waits for it.
 pub(crate) async fn judge(
     file: impl AsRef<[u8]> + Send + 'static,
     held: Held,
+    places: impl Send + 'static,
 ) -> Result<Report, ServiceError> {
-    let judged = tokio::task::spawn_blocking(move || verify(file.as_ref(), &held).into_report()).await;
-    judged.map_err(ServiceError::unavailable)
+    let judged = tokio::task::spawn_blocking(move || {
+        let report = verify(file.as_ref(), &held).into_report();
+        drop(places);
+        report
+    });
+    judged.await.map_err(ServiceError::unavailable)
 }

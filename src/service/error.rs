@@ -10,6 +10,12 @@ use crate::store::StoreError;
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ServiceError {
+    /// With the first token nobody is let in without: it has to be one that makes others.
+    FirstToken,
+    /// The token is the last that can make others.
+    LastAdmin,
+    /// The caller's token was deleted, or ended, while they asked.
+    TokenGone,
     /// The caller's role may not do that.
     Forbidden { action: Action },
     /// The caller's token is not for that project.
@@ -38,6 +44,9 @@ impl ServiceError {
     /// The stable code, and the HTTP status that goes with it.
     pub(crate) fn code(&self) -> (&'static str, u16) {
         match self {
+            ServiceError::FirstToken => ("first_token", 409),
+            ServiceError::LastAdmin => ("last_admin", 409),
+            ServiceError::TokenGone => ("token_invalid", 401),
             ServiceError::Forbidden { .. } => ("forbidden", 403),
             ServiceError::ProjectForbidden { .. } => ("project_forbidden", 403),
             ServiceError::ProjectUnknown => ("project_not_found", 404),
@@ -95,6 +104,13 @@ fn status(refusal: &Refusal) -> u16 {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ServiceError::FirstToken => f.write_str(
+                "the first token has to be an admin's for all projects: with it nobody is let in without one",
+            ),
+            ServiceError::LastAdmin => f.write_str(
+                "no other token for good is an admin's for all projects; make one before this is deleted",
+            ),
+            ServiceError::TokenGone => f.write_str("this token does not count any more"),
             ServiceError::Forbidden { action } => {
                 write!(f, "the role of this token may not {}; ask for one that may", action.in_words())
             }

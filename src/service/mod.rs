@@ -56,7 +56,7 @@ pub(crate) struct Service {
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
     /// For files that are posted to be judged.
-    judging: Semaphore,
+    judging: Arc<Semaphore>,
     surroundings: Arc<Surroundings>,
     keyring: Keyring,
 }
@@ -82,7 +82,8 @@ impl Service {
         let sealer =
             Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), key, own);
         let gatekeeper = Gatekeeper::open(store.clone(), rate_limit)?;
-        let (whole, judging) = (Arc::new(Semaphore::new(WHOLE_AT_ONCE)), Semaphore::new(JUDGED_AT_ONCE));
+        let (whole, judging) =
+            (Arc::new(Semaphore::new(WHOLE_AT_ONCE)), Arc::new(Semaphore::new(JUDGED_AT_ONCE)));
         Ok(Arc::new(Self {
             store,
             lanes,

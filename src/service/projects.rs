@@ -23,6 +23,7 @@ impl Service {
         settings: Settings,
     ) -> Result<(), ServiceError> {
         caller.check(Action::Administer)?;
+        self.check_still(caller)?;
         if !caller.sees(project) {
             return Err(ServiceError::ProjectUnknown);
         }

@@ -68,6 +68,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<(Overview, Standing, bool), ServiceError> {
         caller.check(Action::Write)?;
+        self.check_still(caller)?;
         if !caller.sees(opening.project()) {
             return Err(ServiceError::ProjectForbidden { project: opening.project().to_owned() });
         }
@@ -85,6 +86,8 @@ impl Service {
         project: Option<&str>,
     ) -> Result<String, ServiceError> {
         caller.check(action)?;
+        // The body of the request may have taken its time.
+        self.check_still(caller)?;
         if project.is_none()
             && is_evidence_id(run)
             && let Some(project) = self.lanes.project(run)
@@ -151,9 +154,9 @@ impl Service {
             let (evidence_id, pos) = (evidence_id.to_owned(), snapshot.standing.pos);
             let envelope = self.read(move |store| {
                 let count = usize::try_from(pos.saturating_add(1)).unwrap_or(usize::MAX);
-                Ok(envelope_text(&store.records(&evidence_id, 0, count)?))
+                Ok((envelope_text(&store.records(&evidence_id, 0, count)?), place))
             });
-            snapshot.envelope = Some((envelope.await?, place));
+            snapshot.envelope = Some(envelope.await?);
         }
         Ok(snapshot)
     }

@@ -3,13 +3,23 @@
 use std::sync::Arc;
 
 use super::access::{Held, Secret};
-use super::{Action, Caller, Role, Scope, Service, ServiceError, Token};
+use super::{Caller, Role, Scope, Service, ServiceError, Token};
 use crate::evidence::time::Timestamp;
 
 impl Service {
-    /// Whether there is any token; without one this machine is let in as it is.
-    pub(crate) fn has_tokens(&self) -> bool {
-        self.gatekeeper.has_tokens()
+    /// Whether there was any token since the start: then nobody is let in without one.
+    pub(crate) fn had_tokens(&self) -> bool {
+        self.gatekeeper.had_tokens()
+    }
+
+    /// Refuses a caller whose token was deleted or ended since they began to ask.
+    pub(crate) fn check_still(&self, caller: &Caller) -> Result<(), ServiceError> {
+        let counts = match caller {
+            Caller::Local => !self.had_tokens(),
+            Caller::Nobody => true,
+            Caller::Token(token) => self.gatekeeper.counts_still(token, (self.surroundings.now)()),
+        };
+        if counts { Ok(()) } else { Err(ServiceError::TokenGone) }
     }
 
     /// Whose the shown token is.
@@ -26,13 +36,17 @@ impl Service {
         scope: Scope,
         expires_at: Option<Timestamp>,
     ) -> Result<(Secret, Token), ServiceError> {
-        caller.check(Action::Administer)?;
+        self.check_still(caller)?;
+        caller.check_governs()?;
         let mut random = [0; 32];
         (self.surroundings.random)(&mut random);
         let secret = Secret::new(&random);
         let created_at = (self.surroundings.now)();
         let id = self.surroundings.uuid_v7(created_at);
         let token = Token { id, name, role, scope, created_at, expires_at };
+        if *caller == Caller::Local && !token.governs() {
+            return Err(ServiceError::FirstToken);
+        }
         let (service, kept) = (self.clone(), token.clone());
         let created =
             tokio::task::spawn_blocking(move || service.gatekeeper.create(&secret, kept).map(|()| secret));
@@ -42,7 +56,8 @@ impl Service {
 
     /// All tokens, without what would let anybody in.
     pub(crate) fn list_tokens(&self, caller: &Caller) -> Result<Vec<Arc<Token>>, ServiceError> {
-        caller.check(Action::Administer)?;
+        self.check_still(caller)?;
+        caller.check_governs()?;
         Ok(self.gatekeeper.list())
     }
 
@@ -52,7 +67,11 @@ impl Service {
         caller: &Caller,
         id: String,
     ) -> Result<bool, ServiceError> {
-        caller.check(Action::Administer)?;
+        self.check_still(caller)?;
+        caller.check_governs()?;
+        if !self.gatekeeper.is_governed_without(&id) {
+            return Err(ServiceError::LastAdmin);
+        }
         let service = self.clone();
         let deleted = tokio::task::spawn_blocking(move || service.gatekeeper.delete(&id)).await;
         Ok(deleted.map_err(ServiceError::unavailable)??)

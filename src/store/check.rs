@@ -51,7 +51,16 @@ pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked
     let mut closing: BTreeSet<String> = store.closing()?.into_iter().collect();
     let mut after = None;
     loop {
-        let page = store.newest(after.as_deref(), PAGE, PAGE, &|_, _| true)?;
+        let page = match store.newest(after.as_deref(), PAGE, PAGE, &|_, _| true) {
+            Err(StoreError::Corrupt { what, evidence_id }) => {
+                checked.fault(
+                    &evidence_id,
+                    &format!("its {what} cannot be read; what is older was not looked at"),
+                );
+                break;
+            }
+            page => page?,
+        };
         for (overview, standing) in page.runs {
             let number = checked.run(store, &held, &overview, &standing)?;
             if let Some(number) = number
@@ -109,7 +118,14 @@ impl Checked {
             self.fault(id, &format!("its chain is broken at seq {place}"));
         }
         let number = records.first().and_then(project_seq);
-        match Run::load(overview.clone(), records, store.keys(id)?) {
+        let keys = match store.keys(id) {
+            Err(StoreError::Corrupt { what, .. }) => {
+                self.fault(id, &format!("its {what} cannot be read"));
+                Vec::new()
+            }
+            keys => keys?,
+        };
+        match Run::load(overview.clone(), records, keys) {
             Ok(run) if run.standing() == *standing => {}
             _ => self.fault(id, "its journal does not lead to where it is said to stand"),
         }

@@ -157,6 +157,15 @@ impl DataDirectory {
         &self.path
     }
 
+    /// Opens one that is there already, with records in it.
+    pub(crate) fn open_existing(path: &Path) -> Result<Self, DirectoryError> {
+        let store_file = path.join("store.json");
+        match fs::metadata(&store_file) {
+            Ok(_) => Self::open(path),
+            Err(error) => Err(DirectoryError::Io { path: store_file, error }),
+        }
+    }
+
     /// Opens the store that is in it, or one of the default engine.
     pub(crate) fn store_as_it_is(&self) -> Result<Embedded, DirectoryError> {
         let engine = fs::read(self.path.join("store.json")).ok();

@@ -101,7 +101,9 @@ fn every_route_is_for_the_roles_of_the_table_and_for_no_other() {
     let guarded = Guarded::new();
     let mut n = 0;
     for role in ROLES {
-        let token = guarded.token(&format!("the-{role}"), role, &["acme/*"]);
+        // Tokens reach beyond any one project: an admin of one is none of tokens.
+        let scope = if role == "admin" { "*" } else { "acme/*" };
+        let token = guarded.token(&format!("the-{role}"), role, &[scope]);
         for (what, method, path, may) in TABLE {
             n += 1;
             let (run, run_id, sealed) = guarded.runs("acme/widget", n);
@@ -161,6 +163,85 @@ fn a_run_of_another_project_is_told_like_one_that_is_not_there() {
     let refused =
         guarded.ask(&writer, "POST", "/v1/runs", &json!({ "project": "other/thing", "run_id": run_id }));
     assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("project_forbidden")));
+}
+
+#[test]
+fn an_admin_of_some_projects_governs_no_tokens_and_the_last_admin_stays() {
+    let guarded = Guarded::new();
+    let some = guarded.token("some", "admin", &["acme/*"]);
+    for (method, path, sent) in [
+        ("POST", "/v1/tokens", json!({ "name": "x", "role": "admin" })),
+        ("GET", "/v1/tokens", json!({})),
+        ("DELETE", "/v1/tokens/x", json!({})),
+    ] {
+        let answer = guarded.ask(&some, method, path, &sent);
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (403, Some("forbidden")),
+            "{method} {path}"
+        );
+    }
+    assert_eq!(guarded.ask(&some, "PUT", "/v1/projects/acme/x", &json!({})).status, 200);
+    assert_eq!(guarded.ask(&some, "PUT", "/v1/projects/other", &json!({})).status, 404);
+    let listed = guarded.admin("GET", "/v1/tokens", &json!({}));
+    let root = listed["tokens"].as_array().unwrap().iter().find(|token| token["name"] == "root").unwrap();
+    let path = format!("/v1/tokens/{}", root["id"].as_str().unwrap());
+    let last = guarded.ask(&guarded.admin, "DELETE", &path, &json!({}));
+    assert_eq!((last.status, last.json()["code"].as_str()), (409, Some("last_admin")));
+    guarded.token("other-root", "admin", &["*"]);
+    assert_eq!(guarded.ask(&guarded.admin, "DELETE", &path, &json!({})).status, 204);
+    assert_eq!(guarded.ask(&guarded.admin, "GET", "/v1/runs", &json!({})).status, 401);
+}
+
+#[test]
+fn the_first_token_is_one_that_makes_others_and_shuts_the_door_behind_it() {
+    let place = Place::new();
+    let refused = place.run(&["token", "create", "ci", "--role", "writer", "--data-dir", "records"]);
+    assert!(refused.status == 64 && refused.stderr.contains("first token"), "{refused:?}");
+    let server = Server::start(&place, &[]);
+    let first = server.post("/v1/tokens", &json!({ "name": "ci", "role": "writer" }));
+    assert_eq!((first.status, first.json()["code"].as_str()), (409, Some("first_token")));
+    assert_eq!(server.get("/v1/runs").status, 200);
+    assert_eq!(server.post("/v1/tokens", &json!({ "name": "root", "role": "admin" })).status, 201);
+    assert_eq!(server.get("/v1/runs").status, 401);
+}
+
+#[test]
+fn a_token_that_is_deleted_while_its_request_arrives_records_nothing() {
+    let guarded = Guarded::new();
+    let made = guarded.admin("POST", "/v1/tokens", &json!({ "name": "gone", "role": "writer" }));
+    let bearer = format!("Bearer {}", made["token"].as_str().unwrap());
+    let (run, ..) = guarded.runs("acme/widget", 1);
+    let head = guarded.admin("GET", &format!("/v1/runs/{run}"), &json!({}))["head"].clone();
+    let body = json!({ "type": "event", "name": "late" }).to_string();
+    let mut stream = std::net::TcpStream::connect(&guarded.server.address).unwrap();
+    let request = format!(
+        "POST /v1/runs/{run}/entries HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {bearer}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    guarded.admin("DELETE", &format!("/v1/tokens/{}", made["id"].as_str().unwrap()), &json!({}));
+    std::io::Write::write_all(&mut stream, body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("token_invalid"), "{answer}");
+    assert_eq!(guarded.admin("GET", &format!("/v1/runs/{run}"), &json!({}))["head"], head);
+}
+
+#[test]
+fn who_has_no_token_has_small_files_judged() {
+    let guarded = Guarded::new();
+    let judged = |token: &str, bytes: usize| {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("Content-Type", "application/json")];
+        if !token.is_empty() {
+            headers.push(("Authorization", bearer.as_str()));
+        }
+        guarded.server.request("POST", "/v1/verify", &headers, &vec![b' '; bytes]).status
+    };
+    assert_eq!((judged("", 1_000), judged("", 9 << 20), judged(&guarded.admin, 9 << 20)), (200, 413, 200));
 }
 
 #[test]
@@ -327,6 +408,8 @@ fn another_address_needs_a_token_and_somebody_who_speaks_tls() {
         assert!(told.starts_with("64 ") && told.contains(tells), "{told}");
     };
     refused(&["--listen", "0.0.0.0:0", "--behind-proxy"], "make a token first");
+    // Before a proxy everybody comes from this machine.
+    refused(&["--behind-proxy"], "make a token first");
     assert_eq!(place.run(&["token", "create", "root", "--role", "admin", "--data-dir", "records"]).status, 0);
     refused(&["--listen", "0.0.0.0:0"], "--behind-proxy");
     // Once there is a token, any Host is served: names are the proxy's business.

@@ -128,6 +128,8 @@ fn settings_that_mean_nothing_are_refused_and_change_nothing() {
         (json!({ "private": ["/run/run_id"] }), "/private"),
         (json!({ "private": "all" }), "/private"),
         (json!({ "public": [1] }), "/public"),
+        (json!({ "private": vec!["*"; 129] }), "/private"),
+        (json!({ "private": [format!("/run/labels/{}", "x".repeat(600))] }), "/private"),
         (json!({ "public": ["nonsense"] }), "/public"),
         (json!({ "idle_timeout": 0 }), "/idle_timeout"),
         (json!({ "max_run_duration": "1h" }), "/max_run_duration"),

@@ -27,6 +27,13 @@ fn who_trusts_the_certificate_is_served_and_nobody_else() {
     assert_eq!(opened.status, 0, "{opened:?}");
     let stranger = run(&["run", "open", "--project", "p", "--no-subject"]);
     assert!(stranger.status == 69 && stranger.stderr.contains("certificate"), "{stranger:?}");
+    // A token is sent to nobody in the open, and no password stands in an address.
+    let refused =
+        run(&["run", "open", "--project", "p", "--no-subject", "--server", "http://ci.example.org"]);
+    assert!(refused.status == 64 && refused.stderr.contains("https://"), "{refused:?}");
+    let refused =
+        run(&["run", "open", "--project", "p", "--no-subject", "--server", "https://a:secret@localhost"]);
+    assert!(refused.status == 64 && !refused.stderr.contains("secret"), "{refused:?}");
     let in_the_open = url.replace("https", "http");
     let refused = run(&["run", "open", "--project", "p", "--no-subject", "--server", &in_the_open]);
     assert_eq!(refused.status, 69, "{refused:?}");

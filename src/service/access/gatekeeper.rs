@@ -1,6 +1,7 @@
 //! Who a token is of, and whether they ask too often.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::token::{Secret, Token, digest_of_shown};
@@ -23,6 +24,7 @@ pub(crate) enum Held {
 pub(crate) struct Gatekeeper {
     store: Arc<dyn Store>,
     tokens: RwLock<HashMap<Digest, Arc<Token>>>,
+    had_tokens: AtomicBool,
     /// How often each token was used of late.
     used: Mutex<HashMap<Digest, Bucket>>,
     /// Requests a second of one token, and at once; none without.
@@ -36,20 +38,31 @@ struct Bucket {
 }
 
 impl Gatekeeper {
+    /// What cannot be read is an error: a token that is overlooked might be the last one.
     pub(crate) fn open(store: Arc<dyn Store>, per_second: Option<u32>) -> Result<Self, StoreError> {
         let mut tokens = HashMap::new();
         for (digest, token) in store.tokens()? {
-            // What cannot be read lets nobody in.
-            if let Ok(token) = serde_json::from_str(&token) {
-                tokens.insert(digest, Arc::new(token));
-            }
+            let corrupt = |_| StoreError::Corrupt { what: "token", evidence_id: digest.to_string() };
+            tokens.insert(digest, Arc::new(serde_json::from_str(&token).map_err(corrupt)?));
         }
-        Ok(Self { store, tokens: RwLock::new(tokens), used: Mutex::default(), per_second })
+        let had_tokens = AtomicBool::new(!tokens.is_empty());
+        Ok(Self { store, tokens: RwLock::new(tokens), had_tokens, used: Mutex::default(), per_second })
     }
 
-    /// Whether there is any token; without one this machine is let in as it is.
-    pub(crate) fn has_tokens(&self) -> bool {
-        !self.read().is_empty()
+    /// Whether there was any token since the start. Without one this machine may be let in as it is; once there was one, nobody is
+    /// let in without.
+    pub(crate) fn had_tokens(&self) -> bool {
+        self.had_tokens.load(Ordering::SeqCst)
+    }
+
+    /// Whether a token that was shown before counts still.
+    pub(crate) fn counts_still(&self, token: &Token, now: Timestamp) -> bool {
+        token.counts_at(now) && self.read().values().any(|known| known.id == token.id)
+    }
+
+    /// Whether somebody is left who governs everything when that token is gone.
+    pub(crate) fn is_governed_without(&self, id: &str) -> bool {
+        self.read().values().any(|token| token.id != id && token.governs() && token.expires_at.is_none())
     }
 
     /// Whose the shown token is.
@@ -67,6 +80,7 @@ impl Gatekeeper {
         let text = serde_json::to_string(&token).expect("a token has text for names");
         self.store.put_token(secret.digest(), &text)?;
         self.write().insert(secret.digest(), Arc::new(token));
+        self.had_tokens.store(true, Ordering::SeqCst);
         Ok(())
     }
 

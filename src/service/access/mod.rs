@@ -44,6 +44,15 @@ impl Caller {
         if self.may(action) { Ok(()) } else { Err(ServiceError::Forbidden { action }) }
     }
 
+    /// Refuses who does not govern everything: tokens reach beyond any one project.
+    pub(crate) fn check_governs(&self) -> Result<(), ServiceError> {
+        match self {
+            Caller::Local => Ok(()),
+            Caller::Token(token) if token.governs() => Ok(()),
+            _ => Err(ServiceError::Forbidden { action: Action::Administer }),
+        }
+    }
+
     /// Whether the caller may know of that project.
     pub(crate) fn sees(&self, project: &str) -> bool {
         match self {

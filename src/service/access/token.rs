@@ -32,6 +32,11 @@ impl Token {
         self.expires_at.is_none_or(|end| now < end)
     }
 
+    /// Whether its holder governs everything: an admin of all projects.
+    pub(crate) fn governs(&self) -> bool {
+        self.role == Role::Admin && self.scope.covers_all()
+    }
+
     pub(crate) fn is_name(text: &str) -> bool {
         is_id(text) && text.len() <= MAX_REPORTER_BYTES
     }
@@ -56,6 +61,10 @@ impl Scope {
     /// All projects.
     pub(crate) fn all() -> Self {
         Self(vec!["*".into()])
+    }
+
+    fn covers_all(&self) -> bool {
+        self.0.iter().any(|scope| scope == "*")
     }
 
     pub(crate) fn covers(&self, project: &str) -> bool {
