@@ -16,7 +16,7 @@ use super::style::{STRONG, printable};
 #[cfg(feature = "client")]
 use crate::evidence::canonical::Object;
 use crate::evidence::time::Timestamp;
-use crate::service::{Gatekeeper, Role, Scope, Secret, Token};
+use crate::service::{Gatekeeper, Role, Scope, Secret, ServiceError, Token};
 use crate::store::directory::DataDirectory;
 
 /// Makes, lists and forgets tokens: through a running service (--server, with an admin's token), or, to make the first one, in
@@ -159,15 +159,20 @@ fn create_offline(
     let created_at = machine::now();
     let ms = u64::try_from(created_at.unix_ms()).unwrap_or_default();
     let id = uuid::Builder::from_unix_timestamp_millis(ms, &machine::random()).into_uuid().to_string();
-    let token =
-        Token { id, name: arguments.name.clone(), role: arguments.role, scope, created_at, expires_at };
-    if !gatekeeper.had_tokens() && !token.governs() {
-        return Err(Failure::usage(
-            "the first token has to be an admin's for all projects: with it nobody is let in without one",
-        ));
-    }
+    let token = Token {
+        id,
+        name: arguments.name.clone(),
+        role: arguments.role,
+        scope,
+        created_at,
+        expires_at,
+        digest: None,
+    };
     let mut shown = serde_json::json!(token);
-    gatekeeper.create(&secret, token).map_err(|error| failed(&error))?;
+    gatekeeper.create(&secret, token).map_err(|error| match error {
+        ServiceError::FirstToken => Failure::usage(error),
+        error => failed(&error),
+    })?;
     if let Some(members) = shown.as_object_mut() {
         members.insert("token".into(), secret.show().into());
     }

@@ -188,6 +188,12 @@ fn an_admin_of_some_projects_governs_no_tokens_and_the_last_admin_stays() {
     let path = format!("/v1/tokens/{}", root["id"].as_str().unwrap());
     let last = guarded.ask(&guarded.admin, "DELETE", &path, &json!({}));
     assert_eq!((last.status, last.json()["code"].as_str()), (409, Some("last_admin")));
+    // One that will end is none that stays; and it hinders nobody from deleting what governs nothing.
+    let ends = json!({ "name": "ends", "role": "admin", "expires_at": "2999-01-01T00:00:00.000Z" });
+    guarded.admin("POST", "/v1/tokens", &ends);
+    assert_eq!(guarded.ask(&guarded.admin, "DELETE", &path, &json!({})).status, 409);
+    let scoped = listed["tokens"].as_array().unwrap().iter().find(|token| token["name"] == "some").unwrap();
+    guarded.admin("DELETE", &format!("/v1/tokens/{}", scoped["id"].as_str().unwrap()), &json!({}));
     guarded.token("other-root", "admin", &["*"]);
     assert_eq!(guarded.ask(&guarded.admin, "DELETE", &path, &json!({})).status, 204);
     assert_eq!(guarded.ask(&guarded.admin, "GET", "/v1/runs", &json!({})).status, 401);

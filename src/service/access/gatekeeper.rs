@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::super::ServiceError;
 use super::token::{Secret, Token, digest_of_shown};
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
@@ -25,6 +26,8 @@ pub(crate) struct Gatekeeper {
     store: Arc<dyn Store>,
     tokens: RwLock<HashMap<Digest, Arc<Token>>>,
     had_tokens: AtomicBool,
+    /// One change at a time: what it looks at first holds until it is made.
+    changing: Mutex<()>,
     /// How often each token was used of late.
     used: Mutex<HashMap<Digest, Bucket>>,
     /// Requests a second of one token, and at once; none without.
@@ -40,13 +43,19 @@ struct Bucket {
 impl Gatekeeper {
     /// What cannot be read is an error: a token that is overlooked might be the last one.
     pub(crate) fn open(store: Arc<dyn Store>, per_second: Option<u32>) -> Result<Self, StoreError> {
-        let mut tokens = HashMap::new();
-        for (digest, token) in store.tokens()? {
+        let gatekeeper = Self {
+            store,
+            tokens: RwLock::default(),
+            had_tokens: AtomicBool::new(false),
+            changing: Mutex::default(),
+            used: Mutex::default(),
+            per_second,
+        };
+        for (digest, token) in gatekeeper.store.tokens()? {
             let corrupt = |_| StoreError::Corrupt { what: "token", evidence_id: digest.to_string() };
-            tokens.insert(digest, Arc::new(serde_json::from_str(&token).map_err(corrupt)?));
+            gatekeeper.keep(digest, serde_json::from_str(&token).map_err(corrupt)?);
         }
-        let had_tokens = AtomicBool::new(!tokens.is_empty());
-        Ok(Self { store, tokens: RwLock::new(tokens), had_tokens, used: Mutex::default(), per_second })
+        Ok(gatekeeper)
     }
 
     /// Whether there was any token since the start. Without one this machine may be let in as it is; once there was one, nobody is
@@ -57,12 +66,7 @@ impl Gatekeeper {
 
     /// Whether a token that was shown before counts still.
     pub(crate) fn counts_still(&self, token: &Token, now: Timestamp) -> bool {
-        token.counts_at(now) && self.read().values().any(|known| known.id == token.id)
-    }
-
-    /// Whether somebody is left who governs everything when that token is gone.
-    pub(crate) fn is_governed_without(&self, id: &str) -> bool {
-        self.read().values().any(|token| token.id != id && token.governs() && token.expires_at.is_none())
+        token.counts_at(now) && token.digest.is_some_and(|digest| self.read().contains_key(&digest))
     }
 
     /// Whose the shown token is.
@@ -75,12 +79,15 @@ impl Gatekeeper {
         if self.takes(digest, now) { Held::Counts(token) } else { Held::TooOften }
     }
 
-    /// Keeps a new token. Durable once it returns.
-    pub(crate) fn create(&self, secret: &Secret, token: Token) -> Result<(), StoreError> {
+    /// Keeps a new token. Durable once it returns. The first one has to govern: with it nobody is let in without one.
+    pub(crate) fn create(&self, secret: &Secret, token: Token) -> Result<(), ServiceError> {
+        let _one = self.changing();
+        if !self.had_tokens() && !token.governs() {
+            return Err(ServiceError::FirstToken);
+        }
         let text = serde_json::to_string(&token).expect("a token has text for names");
         self.store.put_token(secret.digest(), &text)?;
-        self.write().insert(secret.digest(), Arc::new(token));
-        self.had_tokens.store(true, Ordering::SeqCst);
+        self.keep(secret.digest(), token);
         Ok(())
     }
 
@@ -91,14 +98,27 @@ impl Gatekeeper {
         tokens
     }
 
-    /// Forgets a token; false if there is none of that id. It counts for nothing once this returns.
-    pub(crate) fn delete(&self, id: &str) -> Result<bool, StoreError> {
-        let found = self.read().iter().find(|(_, token)| token.id == id).map(|(digest, _)| *digest);
-        let Some(digest) = found else { return Ok(false) };
+    /// Forgets a token; false if there is none of that id. It counts for nothing once this returns. The last one that governs
+    /// stays, and of those that will end none counts as the last.
+    pub(crate) fn delete(&self, id: &str) -> Result<bool, ServiceError> {
+        let _one = self.changing();
+        let (digest, governs) = match self.read().iter().find(|(_, token)| token.id == id) {
+            Some((digest, token)) => (*digest, token.governs()),
+            None => return Ok(false),
+        };
+        let stays = |token: &Arc<Token>| token.id != id && token.governs() && token.expires_at.is_none();
+        if governs && !self.read().values().any(stays) {
+            return Err(ServiceError::LastAdmin);
+        }
         self.store.delete_token(digest)?;
         self.write().remove(&digest);
         self.used().remove(&digest);
         Ok(true)
+    }
+
+    fn keep(&self, digest: Digest, token: Token) {
+        self.write().insert(digest, Arc::new(Token { digest: Some(digest), ..token }));
+        self.had_tokens.store(true, Ordering::SeqCst);
     }
 
     /// Takes a permit, if there is one.
@@ -124,6 +144,10 @@ impl Gatekeeper {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Digest, Arc<Token>>> {
         self.tokens.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn used(&self) -> MutexGuard<'_, HashMap<Digest, Bucket>> {

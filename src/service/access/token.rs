@@ -24,6 +24,9 @@ pub(crate) struct Token {
     pub(crate) created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires_at: Option<Timestamp>,
+    /// What it is known by, once it is kept.
+    #[serde(skip)]
+    pub(crate) digest: Option<Digest>,
 }
 
 impl Token {
