@@ -1,6 +1,6 @@
 //! How what a request adds is recorded: element by element, all or nothing.
 
-use super::body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Receipt};
+use super::body::{Body, JournalRecord, Notice, NoticeKind, Receipt};
 use super::entry::{Entry, EntryKind};
 use super::refusal::Refusal;
 use super::request::{Answer, Around};
@@ -179,11 +179,7 @@ impl Run {
         if gathered.receipts.is_empty() {
             gathered.receipts.extend(gathered.records.last().map(JournalRecord::receipt));
         }
-        let head = self.head();
-        let key = key.map(|key| (key, KeyUse::new(request, &gathered.receipts, head)));
-        if let Some((key, used)) = &key {
-            self.keys.insert(key.clone(), used.clone());
-        }
-        Ok(Answer { receipts: gathered.receipts, head, records: gathered.records, key, gate_id: None })
+        let key = self.bind(key, request, &gathered.receipts);
+        Ok(Answer { records: gathered.records, key, ..self.unchanged(gathered.receipts) })
     }
 }

@@ -16,11 +16,20 @@ impl Run {
 
     /// The answer to what was asked before; a new key stands for it too.
     pub(super) fn again(&mut self, key: Option<String>, request: Digest, receipts: Vec<Receipt>) -> Answer {
-        let key = key.map(|key| (key, KeyUse::new(request, &receipts, self.head())));
-        if let Some((key, used)) = &key {
-            self.keys.insert(key.clone(), used.clone());
-        }
+        let key = self.bind(key, request, &receipts);
         Answer { key, ..self.unchanged(receipts) }
+    }
+
+    /// Lets a key stand for a request and its answer.
+    pub(super) fn bind(
+        &mut self,
+        key: Option<String>,
+        request: Digest,
+        receipts: &[Receipt],
+    ) -> Option<(String, KeyUse)> {
+        let (key, used) = (key?, KeyUse::new(request, receipts, self.head()));
+        self.keys.insert(key.clone(), used.clone());
+        Some((key, used))
     }
 
     /// What a key was answered, if it was.

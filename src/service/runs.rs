@@ -2,12 +2,13 @@
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::sealer::with_parts;
 use super::{Action, Caller, Service, ServiceError};
 use crate::append::OpenRun;
 use crate::evidence::canonical::Object;
-use crate::evidence::seal::{Parts, envelope_of};
+use crate::evidence::seal::envelope_of;
 use crate::evidence::time::Timestamp;
-use crate::journal::{JournalRecord, Opening, Overview, Run, Standing, State};
+use crate::journal::{Opening, Overview, Run, Standing, State};
 use crate::store::layout::is_evidence_id;
 use crate::store::{Page, StoreError};
 
@@ -154,7 +155,7 @@ impl Service {
             let (evidence_id, pos) = (evidence_id.to_owned(), snapshot.standing.pos);
             let envelope = self.read(move |store| {
                 let count = usize::try_from(pos.saturating_add(1)).unwrap_or(usize::MAX);
-                Ok((envelope_text(&store.records(&evidence_id, 0, count)?), place))
+                Ok((with_parts(&store.records(&evidence_id, 0, count)?, envelope_of), place))
             });
             snapshot.envelope = Some(envelope.await?);
         }
@@ -177,13 +178,6 @@ fn look(run: &Run) -> Snapshot {
         open_gates: run.open_gates().into_iter().map(|gate| run.shown_gate(&gate.members)).collect(),
         envelope: None,
     }
-}
-
-fn envelope_text(records: &[JournalRecord]) -> String {
-    let elements: Vec<_> = records.iter().filter_map(JournalRecord::element).collect();
-    let texts: Vec<_> = elements.iter().map(|element| (element.kind, element.text.as_str())).collect();
-    let links: Vec<_> = elements.iter().map(|element| element.link).collect();
-    envelope_of(&Parts { elements: &texts, links: &links, disclosures: &[] })
 }
 
 /// What identifies a step that began; nothing of it that may be private.

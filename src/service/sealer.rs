@@ -10,7 +10,6 @@ use crate::evidence::digest::Digest;
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::Keyring;
 use crate::evidence::seal::{Parts, Sealed, seal};
-use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, verify};
 use crate::journal::JournalRecord;
 use crate::store::{Batch, Outcome, SealedFile, Store};
@@ -115,7 +114,8 @@ impl Sealer {
         }
         let count = usize::try_from(standing.pos.saturating_add(1)).unwrap_or(usize::MAX);
         let records = self.store.records(evidence_id, 0, count).map_err(told)?;
-        let sealed = seal_records(records, (self.surroundings.now)(), &self.key)?;
+        let now = (self.surroundings.now)();
+        let sealed = with_parts(&records, |parts| seal(parts, now, &[&self.key])).map_err(told)?;
         let held = Held { keyring: Some(self.own.clone()), ..Held::default() };
         let judged = verify(sealed.file.as_bytes(), &held);
         match judged.verified() {
@@ -134,13 +134,13 @@ enum Made {
     Sealed(Sealed),
 }
 
-fn seal_records(records: Vec<JournalRecord>, now: Timestamp, key: &SigningKey) -> Result<Sealed, String> {
+/// What an envelope is made of, from the records of a journal.
+pub(super) fn with_parts<T>(records: &[JournalRecord], take: impl FnOnce(&Parts<'_>) -> T) -> T {
     let elements: Vec<_> = records.iter().filter_map(JournalRecord::element).collect();
     let texts: Vec<_> = elements.iter().map(|element| (element.kind, element.text.as_str())).collect();
     let links: Vec<_> = elements.iter().map(|element| element.link).collect();
     let disclosures: Vec<_> = elements.iter().flat_map(|element| element.disclosures.clone()).collect();
-    let parts = Parts { elements: &texts, links: &links, disclosures: &disclosures };
-    seal(&parts, now, &[key]).map_err(told)
+    take(&Parts { elements: &texts, links: &links, disclosures: &disclosures })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
