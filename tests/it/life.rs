@@ -273,6 +273,28 @@ fn the_line_that_serve_prints_records_a_run_and_verifies_it() {
 }
 
 #[test]
+fn a_call_that_begins_while_the_service_is_away_is_answered_once_it_is_there() {
+    let place = Place::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = place.command(&[
+        "run",
+        "open",
+        "--project",
+        "p",
+        "--no-subject",
+        "--server",
+        &format!("http://{free}"),
+    ]);
+    let waiting =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let server = Server::start(&place, &["--listen", &free]);
+    let opened = Ran::from(waiting.wait_with_output().unwrap());
+    assert_eq!(opened.status, 0, "{opened:?}");
+    assert_eq!(server.get("/v1/runs").json()["runs"][0]["evidence_id"].as_str(), Some(opened.stdout.trim()));
+}
+
+#[test]
 fn a_service_that_is_away_is_told_with_its_own_status() {
     let ran = Place::new().run(&[
         "run",

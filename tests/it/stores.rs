@@ -47,3 +47,11 @@ fn a_data_directory_of_each_layout_opens_and_its_runs_go_on() {
     }
     assert!(opened >= 2, "{opened} data directories");
 }
+
+#[test]
+fn a_check_of_what_is_no_data_directory_says_so_and_makes_none() {
+    let place = Place::new();
+    let checked = place.run(&["store", "check", "--data-dir", "nowhere"]);
+    assert!(checked.status == 73 && checked.stderr.contains("store.json"), "{checked:?}");
+    assert!(!place.path("nowhere").exists());
+}

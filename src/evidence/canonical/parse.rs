@@ -214,7 +214,7 @@ impl<'a> Parser<'a> {
         Err(self.error(JsonCode::LoneSurrogate, format!("\\u{digits} is half of a surrogate pair")))
     }
 
-    /// `uXXXX`, the backslash being read.
+    /// `u` and four hex digits, the backslash being read.
     fn code_unit(&mut self) -> Result<u16, JsonError> {
         let digits = self.rest.get(1..5).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
