@@ -11,10 +11,12 @@ mod health;
 mod impatient;
 mod kept;
 mod keys;
+mod logs;
 mod path;
 mod problem;
 mod projects;
 mod query;
+mod range;
 mod runs;
 mod serve;
 mod tls;
@@ -36,6 +38,10 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/runs", get(runs::list).post(runs::open))
         .route("/v1/runs/{run}", get(runs::snapshot))
         .route("/v1/runs/{run}/entries", post(entries::append))
+        .route(
+            "/v1/runs/{run}/logs",
+            get(logs::read).head(logs::offset).post(logs::append).delete(logs::forget),
+        )
         .route("/v1/runs/{run}/gates", post(gates::open))
         .route("/v1/runs/{run}/gates/{gate_id}", get(gates::look).post(gates::resolve))
         .route("/v1/runs/{run}/finalize", post(closing::finalize))

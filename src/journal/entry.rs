@@ -31,6 +31,8 @@ pub struct Entry {
     pub(super) members: Object<'static>,
     /// Of the canonical request: the same again is a repeat.
     pub(super) request: Digest,
+    /// What the producer says its log's digest is.
+    pub(super) log_digest: Option<Digest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,10 @@ impl Entry {
             Some("redaction") => EntryKind::Element(Kind::Redaction),
             _ => return Err(Refusal::TypeUnknown),
         };
+        let log_digest = match kind {
+            EntryKind::Element(Kind::Step) => take_log_digest(&mut sent),
+            _ => None,
+        };
         check_reserved(&sent)?;
         match kind {
             EntryKind::StepStarted => check_started(&sent)?,
@@ -62,10 +68,13 @@ impl Entry {
             EntryKind::Element(Kind::Redaction) => check_path(&sent)?,
             EntryKind::Element(_) => {}
         }
-        let request = request_of(&sent);
+        let request = match log_digest {
+            Some(digest) => Digest::of_parts([request_of(&sent).as_bytes().as_slice(), digest.as_bytes()]),
+            None => request_of(&sent),
+        };
         let mut members = sent.into_owned();
         members.remove("type");
-        Ok(Self { kind, members, request })
+        Ok(Self { kind, members, request, log_digest })
     }
 
     /// The number of the step's attempt; absent is the first.
@@ -110,6 +119,14 @@ pub(super) fn check_reserved(sent: &Object<'_>) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// A log is the service's to describe; its digest alone may be sent, to be held against it.
+fn take_log_digest(sent: &mut Object<'_>) -> Option<Digest> {
+    let log = sent.get("log")?.as_object()?;
+    let digest = log.text("digest").filter(|_| log.iter().count() == 1)?.parse().ok()?;
+    sent.remove("log");
+    Some(digest)
 }
 
 fn check_started(members: &Object<'_>) -> Result<(), Refusal> {

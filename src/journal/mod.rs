@@ -19,10 +19,10 @@ mod standing;
 
 pub use body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 pub use entry::Entry;
-pub use expiry::{Due, Periods};
+pub use expiry::{Due, Periods, logs_due};
 pub use opening::Opening;
 pub use refusal::Refusal;
-pub use request::{Abort, Answer, Append, Around, Close, GateDecision, NewGate, Resolution};
+pub use request::{Abort, Answer, Append, Around, Close, GateDecision, LogSummary, NewGate, Resolution};
 pub use run::{GateState, OpenGate, PendingStep, Run};
 pub use settings::Settings;
 pub use standing::{Counts, Overview, Standing, State};

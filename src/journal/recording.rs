@@ -1,10 +1,10 @@
 //! How what a request adds is recorded: element by element, all or nothing.
 
 use super::body::{Body, JournalRecord, Notice, NoticeKind, Receipt};
-use super::entry::{Entry, EntryKind};
+use super::entry::{Entry, EntryKind, attempt};
 use super::refusal::Refusal;
 use super::request::{Answer, Around};
-use super::run::{Run, incomplete, unanswered};
+use super::run::{Run, incomplete, incomplete_at_most, unanswered};
 use crate::evidence::canonical::Object;
 use crate::evidence::consistency::Conflict;
 use crate::evidence::digest::Digest;
@@ -54,7 +54,7 @@ impl Run {
         if let Some(last) = last.filter(|last| *last >= entry.attempt()) {
             return Err(Refusal::Conflict(Conflict::AttemptOrder { step_id, last }));
         }
-        self.check_room(Kind::Step, &incomplete(&entry.members), around)?;
+        self.check_room(Kind::Step, &incomplete_at_most(&entry.members), around)?;
         Ok(self.notify(NoticeKind::StepStarted, entry.members, entry.request, gathered, around))
     }
 
@@ -68,6 +68,10 @@ impl Run {
     ) -> Result<Receipt, Refusal> {
         let (step_id, attempt) =
             (entry.members.text("step_id").unwrap_or_default().to_owned(), entry.attempt());
+        let digest = (around.logs)(&step_id, attempt).map(|log| log.digest);
+        if entry.log_digest.is_some_and(|sent| digest != Some(sent)) {
+            return Err(Refusal::LogDigestMismatch { digest });
+        }
         let (mut members, size) = match self.pending.get(&(step_id.clone(), attempt)) {
             Some(started) => (started.members.clone(), started.size),
             None => (Object::new(), Size::default()),
@@ -121,6 +125,11 @@ impl Run {
     ) -> Result<Receipt, Refusal> {
         if let Some(name) = around.by {
             members.insert("reported_by", Object::from_iter([("name", name.to_owned())]));
+        }
+        if kind == Kind::Step
+            && let Some(log) = (around.logs)(members.text("step_id").unwrap_or_default(), attempt(&members))
+        {
+            members.insert("log", log.member());
         }
         let mut circumstances = Circumstances {
             now: self.moment(around.now),

@@ -2,6 +2,7 @@
 
 use super::body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 use super::entry::attempt;
+use super::request::LogSummary;
 use super::standing::{Counts, Overview, Standing, State};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::{Head, Link};
@@ -201,7 +202,7 @@ impl Run {
             NoticeKind::AbortRequested => self.flags.abort_requested_at = Some(record.at),
             NoticeKind::StepStarted => {
                 let members = members.clone().into_owned();
-                let size = self.size_at_close(Kind::Step, incomplete(&members));
+                let size = self.size_at_close(Kind::Step, incomplete_at_most(&members));
                 let key = (own("step_id"), attempt(&members));
                 self.flags.reserve = self.flags.reserve.plus(size);
                 self.pending
@@ -255,6 +256,16 @@ impl Run {
         self.pending.revert(pending);
         self.gates.revert(gates);
         self.flags = to.flags;
+    }
+
+    /// Something was accepted under it that is no record.
+    pub fn touch(&mut self, at: Timestamp) {
+        self.flags.active_at = self.flags.active_at.max(Some(at));
+    }
+
+    /// Whether that attempt of a step is recorded, or a higher one: its log has ended.
+    pub fn has_ended(&self, step_id: &str, attempt: u64) -> bool {
+        self.tally.recorded().last_attempt(step_id) >= Some(attempt)
     }
 
     /// What is known of it from its opening.
@@ -352,6 +363,13 @@ impl Run {
 pub(super) fn incomplete(started: &Object<'static>) -> Object<'static> {
     let mut members = started.clone();
     members.insert("status", "incomplete");
+    members
+}
+
+/// The same, as large as it can be with a log.
+pub(super) fn incomplete_at_most(started: &Object<'static>) -> Object<'static> {
+    let mut members = incomplete(started);
+    members.insert("log", LogSummary::largest().member());
     members
 }
 

@@ -19,6 +19,9 @@ pub struct Settings {
     /// In seconds; without, what the service does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<u32>,
+    /// In seconds from the seal; without, logs are kept until they are deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_retention: Option<u32>,
 }
 
 impl Default for Settings {
@@ -28,6 +31,7 @@ impl Default for Settings {
             public: Vec::new(),
             max_run_duration: None,
             idle_timeout: None,
+            log_retention: None,
         }
     }
 }

@@ -82,7 +82,13 @@ fn opened(n: u64, run_id: &str) -> (Run, Batch) {
     let sent = format!("{{\"project\":\"p\",\"run_id\":\"{run_id}\"}}");
     let opening = Opening::parse(canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap();
     let limits = Limits::default();
-    let around = &mut Around { now: at(n as i64), salt: &mut || [1; 16], limits: &limits, by: None };
+    let around = &mut Around {
+        now: at(n as i64),
+        salt: &mut || [1; 16],
+        limits: &limits,
+        by: None,
+        logs: &|_, _| None,
+    };
     let (run, record) = opening.open(&id(n), ("counter", n), Settings::default(), around).unwrap();
     let counter = Counter { sequence: "counter".into(), next: n };
     let batch = Batch {
@@ -107,7 +113,8 @@ fn events(run: &mut Run, names: &[&str]) -> Batch {
     let append =
         Append { entries: names.iter().map(entry).collect(), if_match: None, key: Some(names.concat()) };
     let limits = Limits::default();
-    let around = &mut Around { now: at(5), salt: &mut || [1; 16], limits: &limits, by: None };
+    let around =
+        &mut Around { now: at(5), salt: &mut || [1; 16], limits: &limits, by: None, logs: &|_, _| None };
     let answer = run.append(append, around).unwrap();
     Batch {
         evidence_id: run.overview().evidence_id.clone(),
@@ -122,7 +129,8 @@ fn events(run: &mut Run, names: &[&str]) -> Batch {
 fn closed(run: &mut Run) -> Batch {
     let expected = Some(run.standing().pos);
     let limits = Limits::default();
-    let around = &mut Around { now: at(9), salt: &mut || [1; 16], limits: &limits, by: None };
+    let around =
+        &mut Around { now: at(9), salt: &mut || [1; 16], limits: &limits, by: None, logs: &|_, _| None };
     let close = Close { result: "failed".into(), reason: None, if_match: None, key: None };
     let answer = run.close(close, around).unwrap();
     Batch {

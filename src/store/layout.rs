@@ -13,6 +13,10 @@
 //! | `c` evidence_id | nothing: closed, not sealed |
 //! | `f` evidence_id, n | a chunk of the sealed file |
 //! | `F` evidence_id | what the chunks are, JSON: they count once it is there |
+//! | `g` evidence_id, log | what is known of a log, JSON |
+//! | `l` evidence_id, log, offset | a chunk of it |
+//! | `m` evidence_id, log_pos | the chunk of a log in which that line of the run ends: line, log, offset |
+//! | `M` evidence_id, log, line | the chunk in which that line of the log ends: offset |
 //! | `P` project | what it has settled, JSON |
 //! | `q` keyid | a public key, as a keyring |
 //! | `t` digest of a token | whose it is, JSON |
@@ -21,6 +25,7 @@
 
 use uuid::Uuid;
 
+use super::LineEnd;
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 
@@ -118,6 +123,52 @@ pub(crate) fn sealed(evidence_id: &str) -> Vec<u8> {
     join(b'F', [id(evidence_id).as_slice()])
 }
 
+pub(crate) fn log(evidence_id: &str, log: u32) -> Vec<u8> {
+    join(b'g', [id(evidence_id).as_slice(), &log.to_be_bytes()])
+}
+
+pub(crate) fn logs(evidence_id: &str) -> (Vec<u8>, Vec<u8>) {
+    below(join(b'g', [id(evidence_id).as_slice()]))
+}
+
+pub(crate) fn log_chunk(evidence_id: &str, log: u32, offset: u64) -> Vec<u8> {
+    join(b'l', [id(evidence_id).as_slice(), &log.to_be_bytes(), &offset.to_be_bytes()])
+}
+
+/// The place in a key of [`log_chunk`].
+pub(crate) fn offset_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+pub(crate) fn line(evidence_id: &str, log_pos: u64) -> Vec<u8> {
+    join(b'm', [id(evidence_id).as_slice(), &log_pos.to_be_bytes()])
+}
+
+pub(crate) fn line_end(end: &LineEnd) -> Vec<u8> {
+    [end.line.to_be_bytes().as_slice(), &end.log.to_be_bytes(), &end.offset.to_be_bytes()].concat()
+}
+
+/// What stands under a key of [`line`].
+pub(crate) fn line_end_of(key: &[u8], value: &[u8]) -> Option<LineEnd> {
+    let (line, rest) = value.split_first_chunk()?;
+    let (log, rest) = rest.split_first_chunk()?;
+    Some(LineEnd {
+        log_pos: offset_of(key)?,
+        line: u64::from_be_bytes(*line),
+        log: u32::from_be_bytes(*log),
+        offset: u64::from_be_bytes(rest.try_into().ok()?),
+    })
+}
+
+pub(crate) fn line_of_log(evidence_id: &str, log: u32, line: u64) -> Vec<u8> {
+    join(b'M', [id(evidence_id).as_slice(), &log.to_be_bytes(), &line.to_be_bytes()])
+}
+
+/// Every key of a run's logs but those of [`log`].
+pub(crate) fn bytes_and_lines(evidence_id: &str) -> [(Vec<u8>, Vec<u8>); 3] {
+    [b'l', b'm', b'M'].map(|tag| below(join(tag, [id(evidence_id).as_slice()])))
+}
+
 pub(crate) fn public_key(keyid: &str) -> Vec<u8> {
     join(b'q', [keyid.as_bytes()])
 }
@@ -147,6 +198,12 @@ pub(crate) fn evidence_id_of(key: &[u8]) -> Option<String> {
 /// True for what can be an evidence_id here: a UUID in the one form that we write.
 pub(crate) fn is_evidence_id(text: &str) -> bool {
     Uuid::parse_str(text).is_ok_and(|uuid| uuid.to_string() == text)
+}
+
+/// Every key that begins so.
+fn below(prefix: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let end = [prefix.as_slice(), &[0xff; 17]].concat();
+    (prefix, end)
 }
 
 const YEAR_1_MS: i64 = -62_135_596_800_000;

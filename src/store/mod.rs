@@ -48,6 +48,29 @@ pub(crate) struct Batch {
     /// Of the sealed envelope's file; they count once `sealed` is written.
     pub(crate) chunks: Vec<(u32, Vec<u8>)>,
     pub(crate) sealed: Option<SealedFile>,
+    pub(crate) logs: LogBatch,
+}
+
+/// What is added to the logs of a run. What the bytes mean is for who reads them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogBatch {
+    /// Number of the log, place in it.
+    pub(crate) chunks: Vec<(u32, u64, Vec<u8>)>,
+    pub(crate) ends: Vec<LineEnd>,
+    /// What is known of a log, by its number.
+    pub(crate) logs: Vec<(u32, Vec<u8>)>,
+}
+
+/// A chunk of a log in which lines end: by the first of them it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LineEnd {
+    /// The first one's place among the lines of the run.
+    pub(crate) log_pos: u64,
+    /// The first one's place among the lines of the log.
+    pub(crate) line: u64,
+    pub(crate) log: u32,
+    /// Where the chunk stands in the log.
+    pub(crate) offset: u64,
 }
 
 impl Batch {
@@ -56,7 +79,8 @@ impl Batch {
         let records =
             self.records.iter().map(|r| r.element().map_or(256, |e| e.text.len().saturating_add(256)));
         let chunks = self.chunks.iter().map(|(_, chunk)| chunk.len());
-        records.chain(chunks).fold(512, usize::saturating_add)
+        let logs = self.logs.chunks.iter().map(|(.., chunk)| chunk.len().saturating_add(512));
+        records.chain(chunks).chain(logs).fold(512, usize::saturating_add)
     }
 }
 
@@ -168,6 +192,17 @@ pub(crate) trait Store: Send + Sync {
     /// Runs that are closed and not sealed.
     fn closing(&self) -> Read<Vec<String>>;
     fn sealed_file(&self, evidence_id: &str) -> Read<Option<Vec<u8>>>;
+
+    /// What is known of the logs of a run, in the order of their numbers.
+    fn logs(&self, evidence_id: &str) -> Read<Vec<Vec<u8>>>;
+    /// Chunks of a log with their places, from the one that holds that byte on: at least one, then up to so many bytes.
+    fn log_chunks(&self, evidence_id: &str, log: u32, from: u64, bytes: usize) -> Read<Vec<(u64, Vec<u8>)>>;
+    /// Chunks in which lines of the run end, from the one on that has that line.
+    fn line_ends(&self, evidence_id: &str, log_pos: u64, limit: usize) -> Read<Vec<LineEnd>>;
+    /// Where the chunk stands in which that line of a log ends; the last one before, if it has not ended.
+    fn line_of_log(&self, evidence_id: &str, log: u32, line: u64) -> Read<Option<u64>>;
+    /// Keeps that of each log, and forgets some of the bytes and lines of all; false once nothing is left of them.
+    fn forget_logs(&self, evidence_id: &str, logs: &[Vec<u8>]) -> Read<bool>;
 
     /// Keeps a public key, as a keyring of its own.
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()>;

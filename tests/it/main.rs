@@ -24,6 +24,8 @@ mod hostile;
 mod keyrings;
 #[cfg(all(feature = "client", feature = "service"))]
 mod life;
+#[cfg(feature = "service")]
+mod logs;
 mod mutants;
 mod place;
 #[cfg(feature = "service")]

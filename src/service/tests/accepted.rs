@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
+use crate::service::{LogAppend, Stream};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -24,6 +25,8 @@ enum Act {
     /// The process dies; the next one's disk fails after so many writes, with or without the last one.
     Crash(Option<(usize, bool)>),
     Finalize(bool),
+    /// Bytes for a step's log.
+    Log(u8, u8, bool, usize),
 }
 
 fn line() -> impl Strategy<Value = String> {
@@ -65,6 +68,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (-5_000..5_000_i64).prop_map(Act::Clock),
         2 => prop::option::of((0..6_usize, any::<bool>())).prop_map(Act::Crash),
         1 => any::<bool>().prop_map(Act::Finalize),
+        3 => (0..4_u8, 1..4_u8, any::<bool>(), 0..200_usize)
+            .prop_map(|(id, attempt, stdout, n)| Act::Log(id, attempt, stdout, n)),
     ]
 }
 
@@ -120,12 +125,36 @@ fn perform(
         Act::Finalize(succeeded) => {
             finalize(world, run, if succeeded { "succeeded" } else { "failed" })?;
         }
+        Act::Log(id, attempt, stdout, n) => {
+            let stream = if stdout { Stream::Stdout } else { Stream::Stderr };
+            let bytes = "some text\n".bytes().cycle().take(n).collect();
+            let append =
+                LogAppend { step_id: format!("s{id}"), attempt: attempt.into(), stream, offset: None, bytes };
+            RUNTIME.block_on(world.service.append_log(run, append, &Caller::Local))?;
+        }
     }
     for head in heads.into_iter().flatten() {
         let before = acknowledged.insert(head.seq, head.entry_hash);
         assert!(before.is_none_or(|before| before == head.entry_hash), "one place, two answers");
     }
     Ok(())
+}
+
+/// Every log that the envelope describes is kept as it is described.
+fn check_logs(world: &World, run: &str, file: &[u8]) {
+    let sealed: serde_json::Value = serde_json::from_slice(file).unwrap();
+    for step in sealed["envelope"]["execution"]["steps"].as_array().unwrap() {
+        let (step_id, attempt) = (step["step_id"].as_str().unwrap(), step["attempt"].as_u64().unwrap_or(1));
+        let found = RUNTIME.block_on(world.service.log(&Caller::Local, run, step_id, attempt));
+        let Some(described) = step.get("log") else {
+            assert_eq!(found.map(|log| log.bytes).unwrap_or_default(), 0);
+            continue;
+        };
+        let bytes = RUNTIME.block_on(world.service.log_bytes(&found.unwrap(), 0, usize::MAX)).unwrap();
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n').count();
+        let digest = Digest::of(&bytes);
+        assert_eq!(*described, serde_json::json!({ "digest": digest, "bytes": bytes.len(), "lines": lines }));
+    }
 }
 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
@@ -192,6 +221,7 @@ proptest! {
         // The first seal stays, whoever asks again.
         world.restart(usize::MAX, false);
         prop_assert_eq!(&sealed(&world, &run), &file);
+        check_logs(&world, &run, &file);
         keep(&file);
     }
 }

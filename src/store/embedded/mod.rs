@@ -2,6 +2,7 @@
 
 mod engine;
 mod fjall;
+mod logs;
 mod memory;
 mod sled;
 
@@ -16,7 +17,7 @@ pub(crate) use self::fjall::FjallEngine;
 pub(crate) use self::memory::MemoryEngine;
 pub(crate) use self::sled::SledEngine;
 use super::layout;
-use super::{Batch, Counter, Outcome, Page, Read, SealedFile, Store, StoreError};
+use super::{Batch, Counter, LineEnd, Outcome, Page, Read, SealedFile, Store, StoreError};
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Settings, Standing, State};
@@ -116,6 +117,7 @@ impl Embedded {
         if let Some(sealed) = &batch.sealed {
             ops.push(Op::Put(layout::sealed(id), json(sealed)));
         }
+        logs::put(id, &batch.logs, ops);
         if let Some(at) = batch.look_at {
             ops.push(Op::Put(layout::deadline(at, id), Vec::new()));
         }
@@ -313,6 +315,26 @@ impl Store for Embedded {
             file.extend(chunk.ok_or_else(|| corrupt("sealed envelope", evidence_id))?);
         }
         if file.len() == sealed.bytes { Ok(Some(file)) } else { Err(corrupt("sealed envelope", evidence_id)) }
+    }
+
+    fn logs(&self, evidence_id: &str) -> Read<Vec<Vec<u8>>> {
+        logs::known(self, evidence_id)
+    }
+
+    fn log_chunks(&self, evidence_id: &str, log: u32, from: u64, bytes: usize) -> Read<Vec<(u64, Vec<u8>)>> {
+        logs::chunks(self, evidence_id, log, from, bytes)
+    }
+
+    fn line_ends(&self, evidence_id: &str, log_pos: u64, limit: usize) -> Read<Vec<LineEnd>> {
+        logs::line_ends(self, evidence_id, log_pos, limit)
+    }
+
+    fn line_of_log(&self, evidence_id: &str, log: u32, line: u64) -> Read<Option<u64>> {
+        logs::line_of_log(self, evidence_id, log, line)
+    }
+
+    fn forget_logs(&self, evidence_id: &str, known: &[Vec<u8>]) -> Read<bool> {
+        logs::forget(self, evidence_id, known)
     }
 
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()> {
