@@ -154,9 +154,9 @@ impl Drive {
             }
             Ask::Close(close) => run.close(close, around).map_err(refused)?,
             Ask::Log(append) => return self.log(run, logs, &append, batch).map(Decided::Log),
-            Ask::Seal(envelope_digest, file) => {
+            Ask::Seal(envelope_digest, file, sealing) => {
                 let records: Vec<JournalRecord> = run.record_seal(envelope_digest, now).into_iter().collect();
-                batch.sealed = Some(file).filter(|_| !records.is_empty());
+                batch.sealed = Some((file, sealing)).filter(|_| !records.is_empty());
                 batch.look_at = logs_due(run.overview(), &run.standing());
                 Answer { records, ..run.unchanged(Vec::new()) }
             }

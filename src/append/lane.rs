@@ -13,7 +13,7 @@ use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::journal::{Abort, Answer, Append, Close, NewGate, Resolution, Run, Standing};
 use crate::logs::{LogAppend, LogReceipt, Logs};
-use crate::store::{SealedFile, Store};
+use crate::store::{SealedFile, Sealing, Store};
 
 /// How many runs stay in memory when nobody asks them.
 const MAX_LOADED: usize = 4_096;
@@ -30,7 +30,7 @@ pub(crate) enum Ask {
     Log(LogAppend),
     OpenGate(NewGate),
     Resolve(Resolution),
-    Seal(Digest, SealedFile),
+    Seal(Digest, SealedFile, Sealing),
     /// A look at what is committed.
     View(Box<dyn FnOnce(&Run) + Send>),
 }

@@ -11,6 +11,7 @@ mod health;
 mod impatient;
 mod kept;
 mod keys;
+mod lists;
 mod logs;
 mod path;
 mod problem;
@@ -35,7 +36,7 @@ use crate::service::Service;
 /// The routes of API.md section 2.
 pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
-        .route("/v1/runs", get(runs::list).post(runs::open))
+        .route("/v1/runs", get(lists::runs).post(runs::open))
         .route("/v1/runs/{run}", get(runs::snapshot))
         .route("/v1/runs/{run}/entries", post(entries::append))
         .route(
@@ -46,6 +47,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/runs/{run}/gates/{gate_id}", get(gates::look).post(gates::resolve))
         .route("/v1/runs/{run}/finalize", post(closing::finalize))
         .route("/v1/runs/{run}/abort", post(closing::abort))
+        .route("/v1/envelopes", get(lists::envelopes))
         .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
         .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
         .route("/v1/envelopes/{evidence_id}/pack", get(envelopes::pack))

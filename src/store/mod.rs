@@ -23,10 +23,14 @@ pub(crate) mod contract;
 pub(crate) mod directory;
 pub(crate) mod embedded;
 pub(crate) mod layout;
+pub(crate) mod list;
 
 use std::fmt;
 
+pub(crate) use self::list::{Page, Query};
+use crate::evidence::canonical;
 use crate::evidence::digest::Digest;
+use crate::evidence::envelope::Kind;
 use crate::evidence::time::Timestamp;
 use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Settings, Standing};
 
@@ -47,7 +51,7 @@ pub(crate) struct Batch {
     pub(crate) look_at: Option<Timestamp>,
     /// Of the sealed envelope's file; they count once `sealed` is written.
     pub(crate) chunks: Vec<(u32, Vec<u8>)>,
-    pub(crate) sealed: Option<SealedFile>,
+    pub(crate) sealed: Option<(SealedFile, Sealing)>,
     pub(crate) logs: LogBatch,
 }
 
@@ -101,6 +105,30 @@ pub(crate) struct Counter {
     pub(crate) next: u64,
 }
 
+/// What lists have to know of a sealed envelope.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sealing {
+    /// Of its artifacts, each once.
+    pub(crate) artifacts: Vec<Digest>,
+}
+
+impl Sealing {
+    /// What the records of a journal say.
+    pub(crate) fn of(records: &[JournalRecord]) -> Self {
+        let artifacts =
+            records.iter().filter_map(JournalRecord::element).filter(|e| e.kind == Kind::Artifact);
+        let mut artifacts: Vec<Digest> =
+            artifacts.filter_map(|element| artifact_digest(&element.text)).collect();
+        artifacts.sort_unstable();
+        artifacts.dedup();
+        Self { artifacts }
+    }
+}
+
+fn artifact_digest(text: &str) -> Option<Digest> {
+    canonical::parse(text.as_bytes(), text.len()).ok()?.as_object()?.text("digest")?.parse().ok()
+}
+
 /// A stored sealed envelope.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SealedFile {
@@ -149,13 +177,8 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// A stretch of the list of runs.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Page {
-    pub(crate) runs: Vec<(Overview, Standing)>,
-    /// Where the next page begins; `None` at the end.
-    pub(crate) next: Option<String>,
-}
+/// Runs, and where to go on.
+pub(crate) type AllRuns = (Vec<(Overview, Standing)>, Option<String>);
 
 type Read<T> = Result<T, StoreError>;
 
@@ -176,14 +199,19 @@ pub(crate) trait Store: Send + Sync {
     fn counter(&self, project: &str) -> Read<Option<Counter>>;
     /// The run that was opened with that key.
     fn opened_with(&self, project: &str, key: &str) -> Read<Option<String>>;
-    /// The newest runs that `wanted` takes, after the one that a page before ended with. Of at most `candidates` looked at.
-    fn newest(
+    /// The newest runs that a query takes.
+    fn newest(&self, query: &Query<'_>) -> Read<Page>;
+    /// Some runs in the order of their evidence_ids, after that one; the last one's evidence_id if there may be more.
+    fn all_runs(&self, after: Option<&str>, limit: usize) -> Read<AllRuns>;
+    /// Of the entries under which lists find a run: how many are missing, and how many it should have.
+    fn index_of(
         &self,
-        after: Option<&str>,
-        limit: usize,
-        candidates: usize,
-        wanted: &dyn Fn(&Overview, &Standing) -> bool,
-    ) -> Read<Page>;
+        overview: &Overview,
+        standing: &Standing,
+        sealing: Option<&Sealing>,
+    ) -> Read<(u64, u64)>;
+    /// How many entries of all runs there are.
+    fn index_entries(&self) -> Read<u64>;
 
     /// Runs that somebody has to look at by then, the earliest first.
     fn due(&self, until: Timestamp, limit: usize) -> Read<Vec<(Timestamp, String)>>;

@@ -25,6 +25,8 @@ mod keyrings;
 #[cfg(all(feature = "client", feature = "service"))]
 mod life;
 #[cfg(feature = "service")]
+mod lists;
+#[cfg(feature = "service")]
 mod logs;
 mod mutants;
 mod place;
