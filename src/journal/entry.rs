@@ -1,5 +1,7 @@
 //! What a producer asks to record: its form, before anything is known of the run.
 
+use super::masks::Masks;
+use super::redacted::{Masked, Redacted};
 use super::refusal::Refusal;
 use super::reserved::is_reserved;
 use crate::evidence::canonical::{Object, Value};
@@ -31,6 +33,8 @@ pub struct Entry {
     pub(super) members: Object<'static>,
     /// Of the canonical request: the same again is a repeat.
     pub(super) request: Digest,
+    /// What was masked in the members.
+    pub(super) redacted: Vec<Redacted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +69,24 @@ impl Entry {
         let request = request_of(&sent);
         let mut members = sent.into_owned();
         members.remove("type");
-        Ok(Self { kind, members, request })
+        Ok(Self { kind, members, request, redacted: Vec::new() })
+    }
+
+    /// Masks the members; how long the texts are in which something was found. Then what was asked is what was masked: the
+    /// digest of a text that has a secret in it would let others guess at it.
+    pub(super) fn mask(&mut self, masks: &Masks) -> Result<usize, Refusal> {
+        let (kind, name) = match self.kind {
+            EntryKind::StepStarted => (Kind::Step, "step_started"),
+            EntryKind::Element(kind) => (kind, kind.as_str()),
+        };
+        let Masked { members, redacted, bytes } = masks.mask(kind, std::mem::take(&mut self.members))?;
+        if !redacted.is_empty() {
+            let mut asked = members.clone();
+            asked.insert("type", name);
+            self.request = request_of(&asked);
+        }
+        (self.members, self.redacted) = (members, redacted);
+        Ok(bytes)
     }
 
     /// The number of the step's attempt; absent is the first.
