@@ -55,7 +55,8 @@ impl Opening {
         masked.is_some_and(|masked| request_digest("run", &masked.members) == run.request)
     }
 
-    /// The run with its first record, and its redactions. `sequence` and `project_seq` are its place among the project's runs, `settings` are those of its project.
+    /// The run with its first records: itself, and what was masked in it. `sequence` and `project_seq` are its place among the
+    /// project's runs, `settings` are those of its project.
     pub fn open(
         self,
         evidence_id: &str,

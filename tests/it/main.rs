@@ -30,6 +30,8 @@ mod place;
 mod problems;
 #[cfg(feature = "service")]
 mod projects;
+#[cfg(feature = "service")]
+mod redaction;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
