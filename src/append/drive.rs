@@ -9,8 +9,8 @@ use super::rejection::Rejection;
 use crate::evidence::canonical;
 use crate::evidence::envelope::Kind;
 use crate::evidence::time::Timestamp;
-use crate::journal::{Answer, Around, Due, JournalRecord, LogSummary, Refusal, Run, logs_due};
-use crate::logs::{Log, LogAppend, LogReceipt, LogRefusal, Logs, Written};
+use crate::journal::{Answer, Around, Due, Hit, JournalRecord, LogSummary, Redacted, Refusal, Run, logs_due};
+use crate::logs::{Log, LogAppend, LogReceipt, LogRefusal, Logs, MaskedCount, Written};
 use crate::store::{Batch, LineEnd, LogBatch, StoreError};
 
 /// How many bytes of requests are decided before they are written.
@@ -153,7 +153,7 @@ impl Drive {
                 answer
             }
             Ask::Close(close) => run.close(close, around).map_err(refused)?,
-            Ask::Log(append) => return self.log(run, logs, &append, batch).map(Decided::Log),
+            Ask::Log(append) => return self.log(run, logs, append, batch).map(Decided::Log),
             Ask::Seal(envelope_digest, file, sealing) => {
                 let records: Vec<JournalRecord> = run.record_seal(envelope_digest, now).into_iter().collect();
                 batch.sealed = Some((file, sealing)).filter(|_| !records.is_empty());
@@ -174,7 +174,7 @@ impl Drive {
         &self,
         run: &mut Run,
         logs: &mut Logs,
-        append: &LogAppend,
+        mut append: LogAppend,
         batch: &mut Batch,
     ) -> Result<LogReceipt, Rejection> {
         let surroundings = &self.lanes.surroundings;
@@ -184,7 +184,11 @@ impl Drive {
             let (step_id, attempt) = (append.step_id.clone(), append.attempt);
             return Err(LogRefusal::Ended { step_id, attempt }.into());
         }
-        let (receipt, written) = logs.append(append, now, surroundings.max_log_bytes)?;
+        let masks = run.masks().clone();
+        for Hit { rule_id, count, bytes } in masks.cover(&mut append.bytes) {
+            append.masked.insert(rule_id.to_owned(), MaskedCount { matches: count, bytes });
+        }
+        let (receipt, written) = logs.append(&append, now, surroundings.max_log_bytes)?;
         run.touch(now);
         add(&mut batch.logs, written);
         Ok(receipt)
@@ -241,7 +245,18 @@ fn reply_all(replies: impl Iterator<Item = oneshot::Sender<Result<Done, Rejectio
 }
 
 fn summary(log: &Log) -> LogSummary {
-    LogSummary { digest: log.digest(), bytes: log.bytes, lines: log.lines_recorded() }
+    let redacted = |(rule_id, count): (&String, &MaskedCount)| Redacted {
+        rule_id: rule_id.clone(),
+        path: "/log".into(),
+        count: count.matches,
+        bytes: count.bytes,
+    };
+    LogSummary {
+        digest: log.digest(),
+        bytes: log.bytes,
+        lines: log.lines_recorded(),
+        redacted: log.masked.iter().map(redacted).collect(),
+    }
 }
 
 /// With a step its log ends, and with the run all do.

@@ -231,7 +231,7 @@ impl Drive {
             by: by.as_deref(),
             logs: &|_, _| None,
         };
-        let (run, record) =
+        let (run, records) =
             opening.open(&evidence_id, (&counter.sequence, counter.next), settings, around)?;
         let next = Counter { next: counter.next.saturating_add(1), ..counter };
         counters.insert(project.clone(), next.clone());
@@ -246,7 +246,7 @@ impl Drive {
             evidence_id,
             opened: Some(Opened { overview, counter: next }),
             open_key: key.map(|key| (project, key)),
-            records: vec![record],
+            records,
             standing: Some(standing),
             look_at: due.map(|due| due.at),
             ..Batch::default()
@@ -262,7 +262,7 @@ impl Drive {
         project: &str,
         key: &str,
     ) -> Result<Option<Answer>, Rejection> {
-        let same = |overview: &Overview| match overview.request == opening.request() {
+        let same = |overview: &Overview| match opening.opened(overview) {
             true => Ok(()),
             false => Err(Rejection::from(Refusal::KeyReused)),
         };
@@ -283,7 +283,7 @@ impl Drive {
         project: &str,
         run_id: &str,
     ) -> Result<Option<Answer>, Rejection> {
-        let same = |overview: &Overview| match overview.request == opening.request() {
+        let same = |overview: &Overview| match opening.opened(overview) {
             true => Ok(()),
             false => Err(Rejection::RunExists {
                 run_id: run_id.to_owned(),

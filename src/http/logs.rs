@@ -1,5 +1,6 @@
 //! `/v1/runs/{run}/logs`: bytes in; bytes or lines out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,13 +68,14 @@ async fn append_all(
     let offset = upload_offset(headers)?;
     check_media_type(headers, &["text/plain"])?;
     let evidence_id = service.find(caller, Action::Write, run, query.one("project")?).await?;
-    let mut next = LogAppend { step_id, attempt, stream, offset, bytes: Vec::new() };
+    let (bytes, masked) = (Vec::new(), BTreeMap::new());
+    let mut next = LogAppend { step_id, attempt, stream, offset, bytes, masked };
     let mut ended = false;
     loop {
         if !ended {
             ended = gather(sent, &mut next.bytes).await?;
         }
-        let rest = next.bytes.split_off(next.bytes.len().min(MAX_CHUNK_BYTES));
+        let rest = next.bytes.split_off(piece_bytes(&next.bytes, ended));
         let piece = LogAppend { bytes: std::mem::replace(&mut next.bytes, rest), ..next.clone() };
         // The body may have taken its time.
         service.check_still(caller)?;
@@ -82,6 +84,16 @@ async fn append_all(
         if ended && next.bytes.is_empty() {
             return Ok(receipt);
         }
+    }
+}
+
+/// How much of what has arrived is recorded at once: whole lines, so that rules find what they match, where there are any.
+fn piece_bytes(bytes: &[u8], ended: bool) -> usize {
+    let most = bytes.len().min(MAX_CHUNK_BYTES);
+    let line_feed = bytes.iter().take(most).rposition(|byte| *byte == b'\n');
+    match line_feed {
+        Some(place) if !ended || most < bytes.len() => place.saturating_add(1),
+        _ => most,
     }
 }
 

@@ -58,6 +58,13 @@ pub enum Refusal {
         /// The member.
         member: String,
     },
+    /// A name that a redaction rule matches.
+    NameRedacted {
+        /// A pointer to what has it.
+        at: String,
+        /// The rule.
+        rule_id: String,
+    },
     /// The run is closed.
     RunClosed {
         /// How it ended.
@@ -99,6 +106,7 @@ impl Refusal {
             Refusal::KeyReused => "idempotency_key_reused",
             Refusal::LogDigestMismatch { .. } => "log_digest_mismatch",
             Refusal::MemberReserved { .. } => "member_reserved",
+            Refusal::NameRedacted { .. } => "name_redacted",
             Refusal::RunClosed { .. } => "run_closed",
             Refusal::RunFull { .. } => "run_full",
             Refusal::TooLarge { .. } => "element_too_large",
@@ -114,6 +122,7 @@ impl Refusal {
             Refusal::HeadUnknown => Some("/seen_head".into()),
             Refusal::LogDigestMismatch { .. } => Some("/log/digest".into()),
             Refusal::MemberReserved { member } => Some(format!("/{member}")),
+            Refusal::NameRedacted { at, .. } => Some(at.clone()),
             Refusal::TypeUnknown => Some("/type".into()),
             _ => None,
         }
@@ -156,6 +165,11 @@ impl fmt::Display for Refusal {
             Refusal::MemberReserved { member } => {
                 write!(f, "the service alone sets `{member}`; leave it out")
             }
+            Refusal::NameRedacted { at, rule_id } => write!(
+                f,
+                "a member's name at {at} is what the redaction rule {rule_id:?} of the project matches; values are masked, \
+                 names are not: send it as a value, or not at all"
+            ),
             Refusal::RunClosed { result } => {
                 write!(f, "the run is closed ({result}); nothing is recorded in it any more")
             }

@@ -2,6 +2,7 @@
 
 use super::body::{JournalRecord, KeyUse, Receipt};
 use super::entry::{Entry, check_reserved};
+use super::redacted::Redacted;
 use super::refusal::Refusal;
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::chain::Head;
@@ -25,7 +26,7 @@ pub struct Around<'a> {
 }
 
 /// What is recorded of a step's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSummary {
     /// Of all its bytes.
     pub digest: Digest,
@@ -33,12 +34,14 @@ pub struct LogSummary {
     pub bytes: u64,
     /// How many lines; a last one without a line feed counts.
     pub lines: u64,
+    /// What was masked in it.
+    pub redacted: Vec<Redacted>,
 }
 
 impl LogSummary {
     /// As large as one can be.
     pub(super) fn largest() -> Self {
-        Self { digest: Digest::of([]), bytes: MAX_COUNT, lines: MAX_COUNT }
+        Self { digest: Digest::of([]), bytes: MAX_COUNT, lines: MAX_COUNT, redacted: Vec::new() }
     }
 
     /// The member `log` of a step.

@@ -1,14 +1,18 @@
 //! A run's state: the fold of its records.
 
+use std::sync::Arc;
+
 use super::body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 use super::entry::attempt;
-use super::request::LogSummary;
+use super::masks::Masks;
+use super::redacted::{Masked, Redacted, room_for_outcome};
+use super::settings::SettingsFault;
 use super::standing::{Counts, Overview, Standing, State};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::{Head, Link};
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
-use crate::evidence::envelope::{Kind, NotPrivate, PrivateMembers};
+use crate::evidence::envelope::{Kind, PrivateMembers};
 use crate::evidence::record::{self, Size, Tally};
 use crate::evidence::revertible::RevertibleMap;
 use crate::evidence::time::Timestamp;
@@ -18,6 +22,7 @@ use crate::evidence::time::Timestamp;
 pub struct Run {
     pub(super) overview: Overview,
     pub(super) private: PrivateMembers,
+    pub(super) masks: Arc<Masks>,
     pub(super) tally: Tally,
     /// By seq.
     pub(super) links: Vec<Link>,
@@ -34,7 +39,7 @@ pub struct Run {
 /// What is small enough to be copied.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flags {
-    /// Room for what pending steps and open gates become at the close.
+    /// Room for what pending steps and open gates become at the close, and for the redactions of all that.
     pub(super) reserve: Size,
     pub(super) open_gates: usize,
     /// The number that was last tried for a gate without a name.
@@ -73,7 +78,15 @@ pub struct PendingStep {
     pub at: Timestamp,
     /// What is known of it.
     pub members: Object<'static>,
+    pub(super) redacted: Vec<Redacted>,
     pub(super) size: Size,
+}
+
+impl PendingStep {
+    /// What it becomes if nobody finishes it.
+    pub(super) fn at_close(&self) -> Masked {
+        Masked::of(&incomplete(&self.members), &self.redacted)
+    }
 }
 
 /// A gate.
@@ -92,7 +105,15 @@ pub struct OpenGate {
     pub pos: Pos,
     /// `gate_id`, `reason`, `opened_at` and perhaps `step_id`.
     pub members: Object<'static>,
+    pub(super) redacted: Vec<Redacted>,
     pub(super) size: Size,
+}
+
+impl OpenGate {
+    /// What it becomes if nobody answers it.
+    pub(super) fn at_close(&self) -> Masked {
+        Masked::of(&unanswered(&self.members), &self.redacted)
+    }
 }
 
 /// A run as it was, to go back to.
@@ -105,10 +126,12 @@ pub(super) struct Savepoint {
 }
 
 impl Run {
-    pub(super) fn new(overview: Overview, private: PrivateMembers) -> Self {
+    pub(super) fn new(overview: Overview, private: PrivateMembers, masks: Arc<Masks>) -> Self {
+        let of_the_outcome = room_for_outcome(&masks);
         Self {
             overview,
             private,
+            masks,
             tally: Tally::default(),
             links: Vec::new(),
             positions: Vec::new(),
@@ -116,7 +139,7 @@ impl Run {
             keys: RevertibleMap::default(),
             pending: RevertibleMap::default(),
             gates: RevertibleMap::default(),
-            flags: Flags::default(),
+            flags: Flags { reserve: of_the_outcome, ..Flags::default() },
         }
     }
 
@@ -125,9 +148,9 @@ impl Run {
         overview: Overview,
         records: impl IntoIterator<Item = JournalRecord>,
         keys: impl IntoIterator<Item = (String, KeyUse)>,
-    ) -> Result<Self, NotPrivate> {
-        let private = overview.settings.private_members()?;
-        let mut run = Self::new(overview, private);
+    ) -> Result<Self, SettingsFault> {
+        let (private, masks) = overview.settings.in_force()?;
+        let mut run = Self::new(overview, private, masks);
         records.into_iter().for_each(|record| run.take(&record));
         keys.into_iter().for_each(|(key, used)| run.keys.insert(key, used));
         run.settle();
@@ -202,20 +225,22 @@ impl Run {
             NoticeKind::AbortRequested => self.flags.abort_requested_at = Some(record.at),
             NoticeKind::StepStarted => {
                 let members = members.clone().into_owned();
-                let size = self.size_at_close(Kind::Step, incomplete_at_most(&members));
+                let redacted = notice.redacted.clone();
+                let size = self.known_size(Kind::Step, &incomplete(&members), &redacted);
                 let key = (own("step_id"), attempt(&members));
                 self.flags.reserve = self.flags.reserve.plus(size);
-                self.pending
-                    .insert(key.clone(), PendingStep { pos: record.pos, at: record.at, members, size });
+                let step = PendingStep { pos: record.pos, at: record.at, members, redacted, size };
+                self.pending.insert(key.clone(), step);
                 self.answers.insert(Id::StepStarted(key.0, key.1), given);
             }
             NoticeKind::GateOpened => {
                 let members = members.clone().into_owned();
-                let size = self.size_at_close(Kind::Gate, unanswered(&members));
+                let redacted = notice.redacted.clone();
+                let size = self.known_size(Kind::Gate, &unanswered(&members), &redacted);
                 self.flags.reserve = self.flags.reserve.plus(size);
                 self.flags.open_gates = self.flags.open_gates.saturating_add(1);
                 let gate_id = own("gate_id");
-                let gate = OpenGate { pos: record.pos, members, size };
+                let gate = OpenGate { pos: record.pos, members, redacted, size };
                 self.gates.insert(gate_id.clone(), GateState::Open(gate));
                 self.answers.insert(Id::GateOpened(gate_id), given);
             }
@@ -223,8 +248,8 @@ impl Run {
     }
 
     /// What was accepted has a size: it was measured before.
-    fn size_at_close(&self, kind: Kind, members: Object<'static>) -> Size {
-        self.tally.size_of(kind, &members, &self.private, &Limits::default()).unwrap_or_default()
+    fn known_size(&self, kind: Kind, members: &Object<'static>, redacted: &[Redacted]) -> Size {
+        self.size_at_close(kind, members, redacted, &Limits::default()).unwrap_or_default()
     }
 
     /// Forgets how things were: what was recorded is durable.
@@ -363,13 +388,6 @@ impl Run {
 pub(super) fn incomplete(started: &Object<'static>) -> Object<'static> {
     let mut members = started.clone();
     members.insert("status", "incomplete");
-    members
-}
-
-/// The same, as large as it can be with a log.
-pub(super) fn incomplete_at_most(started: &Object<'static>) -> Object<'static> {
-    let mut members = incomplete(started);
-    members.insert("log", LogSummary::largest().member());
     members
 }
 

@@ -1,9 +1,11 @@
 //! One log: how far it goes, and what its digest is so far.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::line::ends;
-use super::{Chunk, OpenLine, Stream};
+use super::{Chunk, MaskedCount, OpenLine, Stream};
 use crate::evidence::digest::{Digest, Hasher};
 use crate::evidence::time::Timestamp;
 
@@ -24,6 +26,8 @@ pub(crate) struct Log {
     /// The line that each stream has begun.
     stdout: OpenLine,
     stderr: OpenLine,
+    /// By rule.
+    pub(crate) masked: BTreeMap<String, MaskedCount>,
     /// Nothing more is appended.
     pub(crate) ended: bool,
     /// Its bytes are not kept any more.
@@ -42,6 +46,7 @@ impl Log {
             digest: Hasher::default(),
             stdout: OpenLine::default(),
             stderr: OpenLine::default(),
+            masked: BTreeMap::new(),
             ended: false,
             deleted: false,
         }
@@ -96,6 +101,14 @@ impl Log {
         self.open_line = bytes.last().map_or(self.open_line, |last| *last != b'\n');
         self.digest.update(bytes);
         Chunk { at, stream, first_pos, first_line, ended, open, bytes: bytes.to_vec() }
+    }
+
+    pub(super) fn count_masked(&mut self, masked: &BTreeMap<String, MaskedCount>) {
+        for (rule_id, more) in masked {
+            let count = self.masked.entry(rule_id.clone()).or_default();
+            count.matches = count.matches.saturating_add(more.matches);
+            count.bytes = count.bytes.saturating_add(more.bytes);
+        }
     }
 
     /// What ends the lines that are open, at places behind its last byte, where nothing else can be.

@@ -9,6 +9,10 @@ mod line;
 mod log;
 mod refusal;
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use crate::evidence::time::Timestamp;
 
 pub(crate) use chunk::Chunk;
@@ -55,6 +59,15 @@ pub(crate) struct LogAppend {
     pub(crate) offset: Option<u64>,
     /// At most [`MAX_CHUNK_BYTES`].
     pub(crate) bytes: Vec<u8>,
+    /// What was masked in them, by rule.
+    pub(crate) masked: BTreeMap<String, MaskedCount>,
+}
+
+/// How much a rule has masked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MaskedCount {
+    pub(crate) matches: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Where a log ends, once bytes are appended.
@@ -158,6 +171,7 @@ impl Logs {
         let mut receipt = LogReceipt { offset: before, lines: 0, log_pos: next };
         if let Some(log) = self.logs.get_mut(place) {
             let chunk = log.take(append.stream, &append.bytes, at, next);
+            log.count_masked(&append.masked);
             written.chunk(number, before, &chunk);
             written.logs.push((number, log.encode()));
             (receipt.offset, receipt.lines) = (log.bytes, log.lines);

@@ -43,7 +43,14 @@ impl Stored {
 }
 
 fn append(step_id: &str, stream: Stream, bytes: &[u8]) -> LogAppend {
-    LogAppend { step_id: step_id.into(), attempt: 1, stream, offset: None, bytes: bytes.to_vec() }
+    LogAppend {
+        step_id: step_id.into(),
+        attempt: 1,
+        stream,
+        offset: None,
+        bytes: bytes.to_vec(),
+        masked: BTreeMap::new(),
+    }
 }
 
 fn at() -> Timestamp {

@@ -119,6 +119,7 @@ fn status(refusal: &Refusal) -> u16 {
         | Refusal::HeadUnknown
         | Refusal::KeyReused
         | Refusal::MemberReserved { .. }
+        | Refusal::NameRedacted { .. }
         | Refusal::RunFull { .. }
         | Refusal::TypeUnknown => 422,
         Refusal::GateUnknown { .. } => 404,

@@ -90,13 +90,13 @@ fn opened(n: u64, run_id: &str) -> (Run, Batch) {
         by: None,
         logs: &|_, _| None,
     };
-    let (run, record) = opening.open(&id(n), ("counter", n), Settings::default(), around).unwrap();
+    let (run, records) = opening.open(&id(n), ("counter", n), Settings::default(), around).unwrap();
     let counter = Counter { sequence: "counter".into(), next: n };
     let batch = Batch {
         evidence_id: id(n),
         opened: Some(Opened { overview: run.overview().clone(), counter }),
         open_key: Some(("p".into(), format!("key-{n}"))),
-        records: vec![record],
+        records,
         standing: Some(run.standing()),
         look_at: Some(at(n as i64 + 1_000)),
         ..Batch::default()

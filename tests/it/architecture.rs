@@ -97,6 +97,7 @@ fn each_library_that_matters_has_one_user() {
         ("ed25519_dalek", "evidence/key.rs"),
         ("fjall::", "store/embedded/fjall.rs"),
         ("sled::{", "store/embedded/sled.rs"),
+        ("regex::", "journal/masks.rs"),
         ("reqwest::{", "client/http.rs"),
     ];
     for (library, owner) in owners {

@@ -290,3 +290,32 @@ fn many_write_to_the_logs_of_one_run_at_once() {
         assert!(own.eq((0..50).map(|n| format!("{writer} wrote {n}")).collect::<Vec<_>>().iter()));
     }
 }
+
+#[test]
+fn what_a_rule_matches_in_a_log_is_covered_and_told_beside_the_step() {
+    let place = Place::new();
+    let mut server = Server::start(&place, &[]);
+    let rules = json!({ "redact": [{ "rule_id": "password", "pattern": "pass-[a-z0-9]+" }] });
+    let headers = [("Content-Type", "application/json")];
+    assert_eq!(server.request("PUT", "/v1/projects/p", &headers, rules.to_string().as_bytes()).status, 200);
+    let run = server.open();
+    let line = "user root, pass-s3cr3t, and on\n";
+    let all = line.repeat(20_000);
+    let answer = write(&server, &run, "step_id=s", Some(0), all.as_bytes());
+    assert_eq!(answer.json()["offset"], all.len());
+    let covered = line.replace("pass-s3cr3t", "***********").repeat(20_000);
+    assert_eq!(server.get(&format!("/v1/runs/{run}/logs?step_id=s")).body, covered.as_bytes());
+    finish(&server, &run, &json!({ "type": "step", "step_id": "s", "kind": "test", "status": "passed" }));
+    finalize(&server, &run);
+    let envelope = server.get(&format!("/v1/envelopes/{run}")).json();
+    let step = &envelope["envelope"]["execution"]["steps"][0];
+    assert_eq!(step["log"]["digest"], json!(Digest::of(&covered)));
+    let redaction = &envelope["envelope"]["redactions"][0];
+    assert_eq!(
+        (&redaction["rule_id"], &redaction["path"], &redaction["match_count"], &redaction["masked_len"]),
+        (&json!("password"), &json!("/execution/steps/0/log"), &json!(20_000), &json!(220_000))
+    );
+    assert_eq!(server.get(&format!("/v1/envelopes/{run}/verification")).json()["verdict"], "verified");
+    server.kill();
+    assert_eq!(place.files_with("s3cr3t"), [""; 0]);
+}

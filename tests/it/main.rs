@@ -34,6 +34,8 @@ mod place;
 mod problems;
 #[cfg(feature = "service")]
 mod projects;
+#[cfg(feature = "service")]
+mod redaction;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
