@@ -49,6 +49,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/runs/{run}/abort", post(closing::abort))
         .route("/v1/envelopes", get(lists::envelopes))
         .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
+        .route("/v1/envelopes/{evidence_id}/disclosures", delete(envelopes::erase))
         .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
         .route("/v1/envelopes/{evidence_id}/pack", get(envelopes::pack))
         .route("/v1/projects/{*project}", get(projects::look).put(projects::settle))

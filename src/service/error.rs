@@ -23,6 +23,8 @@ pub(crate) enum ServiceError {
     ProjectForbidden { project: String },
     /// There is no such project for the caller.
     ProjectUnknown,
+    /// Nothing is withheld at that place, or nothing that is still kept.
+    DisclosureNotFound,
     /// The bytes of the log are not kept any more.
     LogDeleted,
     /// The attempt of the step has no log.
@@ -57,6 +59,7 @@ impl ServiceError {
             ServiceError::Forbidden { .. } => ("forbidden", 403),
             ServiceError::ProjectForbidden { .. } => ("project_forbidden", 403),
             ServiceError::ProjectUnknown => ("project_not_found", 404),
+            ServiceError::DisclosureNotFound => ("disclosure_not_found", 404),
             ServiceError::LogDeleted => ("log_deleted", 410),
             ServiceError::LogNotFound => ("log_not_found", 404),
             ServiceError::NotSealed { .. } => ("envelope_not_found", 404),
@@ -145,6 +148,9 @@ impl fmt::Display for ServiceError {
                 write!(f, "this token is not for the project {project:?}")
             }
             ServiceError::ProjectUnknown => f.write_str("there is no such project"),
+            ServiceError::DisclosureNotFound => f.write_str(
+                "no value is kept that is withheld at this place; `at` is the pointer of a disclosure, like /execution/steps/0/command",
+            ),
             ServiceError::LogDeleted => {
                 f.write_str("the logs of this run were deleted; their digests stay in its envelope")
             }

@@ -4,6 +4,7 @@ mod access;
 mod closing;
 mod entries;
 mod envelopes;
+mod erasure;
 mod error;
 mod gates;
 mod keys;
@@ -60,6 +61,8 @@ pub(crate) struct Service {
     committer: Arc<Committer>,
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
+    /// Erasures, one at a time.
+    erasing: tokio::sync::Mutex<()>,
     /// For files that are posted to be judged.
     judging: Arc<Semaphore>,
     surroundings: Arc<Surroundings>,
@@ -98,6 +101,7 @@ impl Service {
             committer,
             whole,
             judging,
+            erasing: tokio::sync::Mutex::default(),
             surroundings,
             keyring,
         }))

@@ -12,10 +12,8 @@ use crate::evidence::keyring::Keyring;
 use crate::evidence::seal::{Parts, Sealed, seal};
 use crate::evidence::verify::{Held, verify};
 use crate::journal::JournalRecord;
-use crate::store::{Batch, Outcome, SealedFile, Sealing, Store};
+use crate::store::{Batch, CHUNK_BYTES, Outcome, SealedFile, Sealing, Store};
 
-/// How large a chunk of a stored file is.
-const CHUNK_BYTES: usize = 256 << 10;
 /// How many chunks are written at once, so that they hold up nobody.
 const CHUNKS_AT_ONCE: usize = 4;
 /// How many runs are sealed at once.

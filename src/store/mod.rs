@@ -8,7 +8,7 @@
 //!   on, until the store is opened again and finds out what stands there.
 //! - What is read was committed: readers see a run up to its [`Standing`], which is written last of its batch, never beyond.
 //! - The runs of a project are numbered without holes: an opening that does not take the next number is `Lost`.
-//! - Records never change. Nothing but [`layout`] encodes a stored key.
+//! - Records never change, but for values that are erased from them ([`Store::rewrite`]). Nothing but [`layout`] encodes a stored key.
 
 pub(crate) mod check;
 #[cfg(test)]
@@ -137,6 +137,21 @@ pub(crate) struct SealedFile {
     pub(crate) bytes: usize,
 }
 
+/// How large a chunk of a stored file is.
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+
+/// A sealed run without a value that was erased.
+#[derive(Clone, Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) overview: Overview,
+    /// Those that have changed.
+    pub(crate) records: Vec<JournalRecord>,
+    /// Those that have changed.
+    pub(crate) keys: Vec<(String, KeyUse)>,
+    /// The sealed envelope.
+    pub(crate) file: Vec<u8>,
+}
+
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
@@ -231,6 +246,9 @@ pub(crate) trait Store: Send + Sync {
     fn line_of_log(&self, evidence_id: &str, log: u32, line: u64) -> Read<Option<u64>>;
     /// Keeps that of each log, and forgets some of the bytes and lines of all; false once nothing is left of them.
     fn forget_logs(&self, evidence_id: &str, logs: &[Vec<u8>]) -> Read<bool>;
+
+    /// Puts these in the place of what there was, all or none: the one way in which records change. Durable once it returns.
+    fn rewrite(&self, evidence_id: &str, rewritten: &Rewritten) -> Read<()>;
 
     /// Keeps a public key, as a keyring of its own.
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()>;

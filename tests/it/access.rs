@@ -8,7 +8,7 @@ use crate::server::{Answer, Server};
 const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", "admin"];
 
 /// What can be asked, and which roles may (API.md section 4).
-const TABLE: [(&str, &str, &str, &[&str]); 25] = [
+const TABLE: [(&str, &str, &str, &[&str]); 27] = [
     ("open", "POST", "/v1/runs", &["writer", "admin"]),
     ("entries", "POST", "/v1/runs/{run}/entries", &["writer", "admin"]),
     ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
@@ -27,6 +27,13 @@ const TABLE: [(&str, &str, &str, &[&str]); 25] = [
     ("envelope", "GET", "/v1/envelopes/{sealed}", &ROLES),
     ("verification", "GET", "/v1/envelopes/{sealed}/verification", &ROLES),
     ("pack", "GET", "/v1/envelopes/{sealed}/pack", &ROLES),
+    ("list envelopes", "GET", "/v1/envelopes", &ROLES),
+    (
+        "erase",
+        "DELETE",
+        "/v1/envelopes/{sealed}/disclosures?at=%2Fexecution%2Fsteps%2F0%2Fcommand",
+        &["admin"],
+    ),
     ("read project", "GET", "/v1/projects/acme/widget", &ROLES),
     ("write project", "PUT", "/v1/projects/acme/widget", &["admin"]),
     ("keys", "GET", "/v1/keys", &ROLES),

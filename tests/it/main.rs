@@ -17,6 +17,8 @@ mod crash;
 #[cfg(feature = "service")]
 mod crowd;
 mod ed25519;
+#[cfg(feature = "service")]
+mod erasure;
 #[cfg(feature = "client")]
 mod exec;
 #[cfg(feature = "service")]

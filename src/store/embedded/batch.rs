@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::{Embedded, Op, corrupt, json, lists, logs};
 use crate::journal::{Overview, Standing, State};
-use crate::store::{Batch, Outcome, Read, Store as _, StoreError, layout};
+use crate::store::{
+    Batch, CHUNK_BYTES, Outcome, Read, Rewritten, SealedFile, Store as _, StoreError, layout,
+};
 
 impl Embedded {
     /// What the batch writes; `Err` if it cannot be taken. `counted` are the counters of projects as this commit leaves them.
@@ -66,6 +68,24 @@ impl Embedded {
             ops.push(Op::Put(layout::standing(id), json(standing)));
         }
         Ok(())
+    }
+
+    /// What puts a sealed run in the place of what it was.
+    pub(super) fn rewriting(&self, id: &str, rewritten: &Rewritten) -> Read<Vec<Op>> {
+        let sealed: Option<SealedFile> = self.get(&layout::sealed(id), "sealed envelope", id)?;
+        let sealed = sealed.ok_or_else(|| corrupt("sealed envelope", id))?;
+        let Rewritten { overview, records, keys, file } = rewritten;
+        let mut ops = vec![Op::Put(layout::overview(id), json(overview))];
+        ops.extend(records.iter().map(|record| Op::Put(layout::record(id, record.pos), record.encode())));
+        ops.extend(keys.iter().map(|(key, used)| Op::Put(layout::key(id, key), used.encode())));
+        let mut chunks = 0_u32;
+        for chunk in file.chunks(CHUNK_BYTES) {
+            ops.push(Op::Put(layout::chunk(id, chunks), chunk.to_vec()));
+            chunks = chunks.saturating_add(1);
+        }
+        ops.extend((chunks..sealed.chunks).map(|n| Op::Delete(layout::chunk(id, n))));
+        ops.push(Op::Put(layout::sealed(id), json(&SealedFile { chunks, bytes: file.len(), ..sealed })));
+        Ok(ops)
     }
 
     /// Lists find a run by how it stands; mostly that does not change.

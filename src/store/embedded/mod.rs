@@ -20,7 +20,8 @@ pub(crate) use self::memory::MemoryEngine;
 pub(crate) use self::sled::SledEngine;
 use super::layout;
 use super::{
-    AllRuns, Batch, Counter, LineEnd, Outcome, Page, Query, Read, SealedFile, Sealing, Store, StoreError,
+    AllRuns, Batch, Counter, LineEnd, Outcome, Page, Query, Read, Rewritten, SealedFile, Sealing, Store,
+    StoreError,
 };
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
@@ -261,6 +262,11 @@ impl Store for Embedded {
 
     fn forget_logs(&self, evidence_id: &str, known: &[Vec<u8>]) -> Read<bool> {
         logs::forget(self, evidence_id, known)
+    }
+
+    fn rewrite(&self, evidence_id: &str, rewritten: &Rewritten) -> Read<()> {
+        let ops = self.rewriting(evidence_id, rewritten)?;
+        self.write_aside(ops)
     }
 
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()> {
