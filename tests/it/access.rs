@@ -8,7 +8,7 @@ use crate::server::{Answer, Server};
 const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", "admin"];
 
 /// What can be asked, and which roles may (API.md section 4).
-const TABLE: [(&str, &str, &str, &[&str]); 25] = [
+const TABLE: [(&str, &str, &str, &[&str]); 26] = [
     ("open", "POST", "/v1/runs", &["writer", "admin"]),
     ("entries", "POST", "/v1/runs/{run}/entries", &["writer", "admin"]),
     ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
@@ -31,6 +31,7 @@ const TABLE: [(&str, &str, &str, &[&str]); 25] = [
     ("write project", "PUT", "/v1/projects/acme/widget", &["admin"]),
     ("keys", "GET", "/v1/keys", &ROLES),
     ("ready", "GET", "/readyz", &ROLES),
+    ("metrics", "GET", "/metrics", &ROLES),
     ("list tokens", "GET", "/v1/tokens", &["admin"]),
     ("make token", "POST", "/v1/tokens", &["admin"]),
     ("delete token", "DELETE", "/v1/tokens/nobody", &["admin"]),

@@ -27,7 +27,7 @@ fn a_data_directory_has_one_service() {
     refused(&place, &["--data-dir", "others", "--listen", &taken], 69, "cannot listen");
     // A kill frees it.
     drop(server);
-    assert_eq!(Server::start(&place, &[]).get("/readyz").json(), json!({ "status": "ok" }));
+    assert_eq!(Server::start(&place, &[]).get("/readyz").json(), json!({ "ready": true }));
 }
 
 #[test]
