@@ -6,6 +6,7 @@
 mod committer;
 mod drive;
 mod lane;
+mod ledger;
 mod opens;
 mod rejection;
 

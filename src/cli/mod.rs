@@ -14,6 +14,8 @@ mod verify;
 mod exec;
 #[cfg(feature = "client")]
 mod fetch;
+#[cfg(feature = "service")]
+mod log;
 #[cfg(any(feature = "client", feature = "service"))]
 mod machine;
 #[cfg(any(feature = "client", feature = "service"))]

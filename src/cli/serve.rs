@@ -11,16 +11,18 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, UNREADABLE, answer};
+use super::log::LogArguments;
 use super::quantity::{Bytes, Period};
 use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable};
 use super::{local_key, machine, signing_key};
 use crate::append::Surroundings;
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::key::SigningKey;
-use crate::http::{acceptor, router, serve};
+use crate::http::{Places, acceptor, router, serve};
 use crate::journal::Periods;
 use crate::service::Service;
 use crate::store::directory::{DataDirectory, EngineName};
+use crate::store::layout::LAYOUT;
 
 /// Serves on this machine: records runs, seals them, shows and verifies envelopes. Makes its data directory and its key at
 /// the first start.
@@ -66,6 +68,8 @@ pub(super) struct ServeArguments {
     /// A proxy on this machine or before it speaks TLS: lets --listen name any address, once there is a token
     #[arg(long, env = "SEALSTONE_BEHIND_PROXY")]
     behind_proxy: bool,
+    #[command(flatten)]
+    log: LogArguments,
     /// Print the address as JSON, for programs
     #[arg(long)]
     json: bool,
@@ -76,6 +80,12 @@ Without tokens it serves only this machine (a loopback address), and whoever rea
 does not run: sealstone token create NAME --role admin --data-dir DIR; more then with `token create --server URL`.
 SIGTERM or SIGINT ends it: requests under way are answered, then it stops. Records that were acknowledged are on the disk.";
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Files that are no connections: the records, and what else is open.
+const OTHER_FILES: usize = 512;
+/// How many connections there are room for at least.
+const MIN_CONNECTIONS: usize = 64;
+
 impl ServeArguments {
     /// An empty variable, as CI systems like to set them, is none.
     fn given_key(&self) -> Option<PathBuf> {
@@ -84,7 +94,8 @@ impl ServeArguments {
 }
 
 pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
-    allow_many_connections();
+    let connections = allow_many_connections();
+    arguments.log.begin();
     let directory = DataDirectory::open(&arguments.data_dir);
     let directory = directory.map_err(|error| Failure::new(CANNOT_WRITE, error))?;
     let own_key = directory.path().join("key.pem");
@@ -109,7 +120,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         check_address(arguments, service.had_tokens())?;
         tell(arguments, address, &keyid, made_key.then_some(&key_path), service.had_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
-        serve(listener, tls, router(service.clone()), asked_to_end()).await;
+        let places = Places::new(connections, service.figures().clone());
+        serve(listener, tls, router(service.clone()), places, asked_to_end(&arguments.log)).await;
+        tracing::info!("ended");
         Ok(0)
     });
     // What is left is nothing that anybody waits for: seals are finished at the next start.
@@ -117,11 +130,14 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     served
 }
 
-/// Each connection is an open file; as many are allowed as may be.
-fn allow_many_connections() {
+/// Each connection is an open file; as many are allowed as may be. How many connections that makes.
+fn allow_many_connections() -> usize {
     let limit = getrlimit(Resource::Nofile);
     // What is refused leaves things as they were.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    files.saturating_sub(OTHER_FILES).max(MIN_CONNECTIONS)
 }
 
 /// Whoever reaches the address must be somebody who may.
@@ -179,15 +195,20 @@ fn tell(
     has_tokens: bool,
 ) -> Result<(), Failure> {
     let shown = |path: &Path| printable(&path.display().to_string());
-    if let Some(path) = made_key {
-        anstream::eprintln!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path));
-    }
     let scheme = if arguments.tls_cert.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
+    let (engine, layout, makes_key) = (arguments.engine.as_str(), LAYOUT, made_key.is_some());
+    tracing::info!(url, keyid, engine, layout, makes_key, has_tokens, version = VERSION, "serving");
+    if let Some(path) = made_key.filter(|_| !arguments.log.is_json()) {
+        anstream::eprintln!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path));
+    }
     if arguments.json {
         return answer(&format!("{}\n", serde_json::json!({ "url": url, "keyid": keyid })));
     }
     answer(&format!("{GOOD}serving{RESET} {STRONG}{url}{RESET}\n"))?;
+    if arguments.log.is_json() {
+        return Ok(());
+    }
     let kept = match arguments.engine {
         EngineName::Memory => "in memory: nothing is kept".to_owned(),
         engine => format!("in {} ({})", shown(&arguments.data_dir), engine.as_str()),
@@ -211,7 +232,7 @@ fn tell(
 }
 
 /// SIGTERM or SIGINT.
-async fn asked_to_end() {
+async fn asked_to_end(log: &LogArguments) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
@@ -220,5 +241,8 @@ async fn asked_to_end() {
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-    anstream::eprintln!("{FAINT}ending: requests under way are answered{RESET}");
+    tracing::info!("ending");
+    if !log.is_json() {
+        anstream::eprintln!("{FAINT}ending: requests under way are answered{RESET}");
+    }
 }

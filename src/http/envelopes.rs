@@ -16,7 +16,7 @@ use super::query::Query;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
-use crate::service::{Action, Caller, Service, StoredEnvelope, judge};
+use crate::service::{Action, Caller, Service, StoredEnvelope};
 
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
@@ -125,5 +125,5 @@ pub(super) async fn verify(
     let max_bytes = if caller == Caller::Nobody { MAX_BYTES_OF_NOBODY } else { MAX_FILE_BYTES };
     let sent = body::read(&headers, sent, &[body::JSON], max_bytes).await?;
     let place = service.judge_place().await?;
-    Ok(json(StatusCode::OK, &judge(sent, held, place).await?))
+    Ok(json(StatusCode::OK, &service.judge(sent, held, place).await?))
 }

@@ -37,8 +37,11 @@ pub(super) async fn let_in(
 ) -> Response<Body> {
     match caller(&service, request.uri(), request.headers()) {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            request.extensions_mut().insert(caller.clone());
+            let mut response = next.run(request).await;
+            // For who tells of it.
+            response.extensions_mut().insert(caller);
+            response
         }
         Err(problem) => {
             let unknown = problem.status() == 401;

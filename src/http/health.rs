@@ -17,9 +17,9 @@ pub(super) async fn live() -> Answer {
 pub(super) async fn ready(State(service): State<Arc<Service>>, By(caller): By) -> Answer {
     let reasons = service.readiness();
     Ok(match reasons.is_empty() {
-        true => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
+        true => json(StatusCode::OK, &serde_json::json!({ "ready": true })),
         false => {
-            let mut failing = serde_json::json!({ "status": "failing" });
+            let mut failing = serde_json::json!({ "ready": false });
             if caller != Caller::Nobody {
                 put(&mut failing, "reasons", reasons);
             }

@@ -13,13 +13,16 @@ mod kept;
 mod keys;
 mod lists;
 mod logs;
+mod metrics;
 mod path;
+mod places;
 mod problem;
 mod projects;
 mod query;
 mod range;
 mod runs;
 mod serve;
+mod tell;
 mod tls;
 mod tokens;
 
@@ -29,6 +32,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
+pub(crate) use self::places::Places;
 pub(crate) use self::serve::serve;
 pub(crate) use self::tls::acceptor;
 use crate::service::Service;
@@ -60,8 +64,10 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/keys.pem", get(keys::pem))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(service.clone(), guard::let_in))
+        .layer(from_fn_with_state(service.clone(), tell::tell))
         .with_state(service)
 }

@@ -45,12 +45,49 @@ impl Problem {
         self.status
     }
 
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn set_pointer(&mut self, pointer: String) {
         self.pointer = Some(pointer);
     }
 
     pub(super) fn at_line(self, line: usize) -> Self {
         Self { line: Some(line), ..self }
+    }
+
+    fn http_status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The text of it, with the id of the request where that helps who looks for it.
+    pub(super) fn document(&self, request_id: Option<&str>) -> String {
+        let status = self.http_status();
+        let mut members = serde_json::json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Problem"),
+            "status": status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let Some(pointer) = &self.pointer {
+            put(&mut members, "pointer", pointer.as_str());
+        }
+        if let Some(line) = self.line {
+            put(&mut members, "line", line);
+        }
+        if let Some(offset) = self.offset {
+            put(&mut members, "offset", offset);
+        }
+        if let Some(id) = request_id {
+            put(&mut members, "request_id", id);
+        }
+        members.to_string()
     }
 }
 
@@ -69,24 +106,8 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut members = serde_json::json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("Problem"),
-            "status": status.as_u16(),
-            "code": self.code,
-            "detail": self.detail,
-        });
-        if let Some(pointer) = self.pointer {
-            put(&mut members, "pointer", pointer);
-        }
-        if let Some(line) = self.line {
-            put(&mut members, "line", line);
-        }
-        if let Some(offset) = self.offset {
-            put(&mut members, "offset", offset);
-        }
-        let mut response = Response::new(Body::from(members.to_string()));
+        let status = self.http_status();
+        let mut response = Response::new(Body::from(self.document(None)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -97,6 +118,8 @@ impl IntoResponse for Problem {
         if matches!(status.as_u16(), 429 | 503 | 507) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        // For who counts and tells it.
+        response.extensions_mut().insert(self);
         response
     }
 }

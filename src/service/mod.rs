@@ -6,6 +6,7 @@ mod entries;
 mod envelopes;
 mod erasure;
 mod error;
+mod figures;
 mod gates;
 mod keys;
 mod lists;
@@ -32,7 +33,7 @@ pub(crate) use crate::logs::{LogAppend, LogReceipt, MAX_CHUNK_BYTES, Stream};
 pub(crate) use crate::store::layout::is_evidence_id;
 pub(crate) use crate::store::list::{Page, Place};
 pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
-pub(crate) use envelopes::{StoredEnvelope, judge};
+pub(crate) use envelopes::StoredEnvelope;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
 pub(crate) use lists::RunFilter;
@@ -81,7 +82,7 @@ impl Service {
         let surroundings = Arc::new(surroundings);
         let keyring = keys::register(&*store, key.public())?;
         let guard = disk.map(|(path, min_free_bytes)| DiskGuard { path, min_free_bytes });
-        let committer = Committer::start(store.clone(), guard);
+        let committer = Committer::start(store.clone(), guard, Arc::default());
         let committer = Arc::new(committer.map_err(|error| StoreError::Engine(error.to_string()))?);
         let lanes = Lanes::new(store.clone(), committer.clone(), surroundings.clone());
         let opens = Opens::new(store.clone(), committer.clone(), lanes.clone(), surroundings.clone());
@@ -105,16 +106,6 @@ impl Service {
             surroundings,
             keyring,
         }))
-    }
-
-    /// Whether everything answers that a run needs from opening to seal; what does not, in words.
-    pub(crate) fn readiness(&self) -> Vec<String> {
-        let mut reasons: Vec<String> = self.store.health().err().into_iter().collect();
-        if !self.committer.is_alive() {
-            reasons.push("the writer has died; restart the service".into());
-        }
-        reasons.extend(self.sealer.failures());
-        reasons
     }
 
     /// Reads from the store without holding up other tasks.

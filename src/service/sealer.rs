@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Mutex as TaskMutex, Semaphore};
 
@@ -58,14 +59,20 @@ impl Sealer {
             };
             drop(busy);
             lock(&self.busy).retain(|_, busy| Arc::strong_count(busy) > 1);
-            let mut failed = lock(&self.failed);
-            match &sealed {
-                Ok(_) => drop(failed.remove(&evidence_id)),
-                Err(why) => drop(failed.insert(evidence_id, why.clone())),
-            }
+            self.note(evidence_id, sealed.as_ref().err());
             sealed
         });
         task.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Keeps why a run could not be sealed. Told once: it is tried again and again.
+    fn note(&self, evidence_id: String, why: Option<&String>) {
+        let Some(why) = why else { return drop(lock(&self.failed).remove(&evidence_id)) };
+        self.committer.figures().seals.add("failed", 1);
+        let before = lock(&self.failed).insert(evidence_id.clone(), why.clone());
+        if before.as_ref() != Some(why) {
+            tracing::error!(evidence_id, reason = why, "a run could not be sealed; it is tried again");
+        }
     }
 
     /// Which runs could not be sealed, in words.
@@ -77,6 +84,7 @@ impl Sealer {
     async fn seal_once(self: &Arc<Self>, evidence_id: &str) -> Result<Digest, String> {
         // Held until the file is stored: files do not pile up where the disk is slow.
         let _permit = self.permits.acquire().await.map_err(told)?;
+        let begun = Instant::now();
         let (sealer, id) = (self.clone(), evidence_id.to_owned());
         let made = tokio::task::spawn_blocking(move || sealer.make(&id)).await.map_err(told)??;
         let (Sealed { envelope_digest, file, .. }, sealing) = match made {
@@ -100,6 +108,9 @@ impl Sealer {
         let stored = SealedFile { envelope_digest, chunks, bytes: file.len() };
         let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored, sealing), 0, None).await;
         let done = done.map_err(|rejection| format!("the seal could not be recorded: {rejection:?}"))?;
+        let figures = self.committer.figures();
+        figures.seals.add("done", 1);
+        figures.seal_seconds.took(begun.elapsed());
         done.standing.envelope_digest.ok_or_else(|| "the run is not closed".to_owned())
     }
 

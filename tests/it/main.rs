@@ -31,6 +31,8 @@ mod lists;
 #[cfg(feature = "service")]
 mod logs;
 mod mutants;
+#[cfg(feature = "service")]
+mod operator;
 mod place;
 #[cfg(feature = "service")]
 mod problems;

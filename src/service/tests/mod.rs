@@ -3,6 +3,7 @@
 mod accepted;
 mod closing;
 mod damage;
+mod readiness;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -66,9 +67,16 @@ fn start(
     writes: usize,
     written: bool,
 ) -> Arc<Service> {
+    let store = Arc::new(Embedded::new(failing(memory, writes, written)));
+    // A disk that fails at once lets no service start; the next one works.
+    Service::start(store, key(), surroundings(clock, limits), None, None)
+        .unwrap_or_else(|_| start(memory, clock, limits, usize::MAX, false))
+}
+
+fn surroundings(clock: &Arc<AtomicI64>, limits: Limits) -> Surroundings {
     let now = clock.clone();
     let started_at = Timestamp::from_unix_ms(clock.load(Ordering::SeqCst));
-    let surroundings = Surroundings {
+    Surroundings {
         now: Box::new(move || Timestamp::from_unix_ms(now.load(Ordering::SeqCst))),
         random: Box::new(move |bytes| {
             let n = DRAWN.fetch_add(1, Ordering::SeqCst).to_be_bytes();
@@ -78,11 +86,7 @@ fn start(
         periods: Periods::default(),
         max_log_bytes: 1 << 20,
         started_at,
-    };
-    let store = Arc::new(Embedded::new(failing(memory, writes, written)));
-    // A disk that fails at once lets no service start; the next one works.
-    Service::start(store, key(), surroundings, None, None)
-        .unwrap_or_else(|_| start(memory, clock, limits, usize::MAX, false))
+    }
 }
 
 fn value(text: &str) -> Value<'_> {

@@ -6,6 +6,9 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::engine::{Engine, EngineError, Op, walk};
 
+/// How many files of tables stay open: fewer than `serve` keeps apart from connections.
+const MAX_OPEN_FILES: usize = 384;
+
 /// A fjall database with one keyspace.
 pub(crate) struct FjallEngine {
     database: Database,
@@ -14,7 +17,8 @@ pub(crate) struct FjallEngine {
 
 impl FjallEngine {
     pub(crate) fn open(path: &Path) -> Result<Self, EngineError> {
-        let database = Database::builder(path).worker_threads(1).open().map_err(told)?;
+        let database = Database::builder(path).worker_threads(1).max_cached_files(Some(MAX_OPEN_FILES));
+        let database = database.open().map_err(told)?;
         let records = database.keyspace("records", KeyspaceCreateOptions::default).map_err(told)?;
         Ok(Self { database, records })
     }
