@@ -7,6 +7,7 @@ mod envelopes;
 mod erasure;
 mod error;
 mod figures;
+pub(crate) mod fill;
 mod gates;
 mod keys;
 mod lists;
