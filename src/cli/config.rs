@@ -130,7 +130,7 @@ fn read(named: Option<&PathBuf>) -> Result<Option<(PathBuf, Table)>, Failure> {
 
 /// Refuses names that are nothing here, so that none is passed over in silence.
 fn check_names(command: &Command, table: &Table) -> Result<(), String> {
-    let top = TABLES.iter().chain(&SHARED).map(|name| (*name).to_owned()).collect();
+    let top: Vec<String> = TABLES.iter().chain(&SHARED).map(|name| (*name).to_owned()).collect();
     for (name, value) in table {
         check_name(name, &top, "")?;
         if !TABLES.contains(&name.as_str()) {
@@ -141,13 +141,13 @@ fn check_names(command: &Command, table: &Table) -> Result<(), String> {
         // What this build cannot do it cannot judge.
         let Some(found) = found else { continue };
         let all = std::iter::once(found).chain(found.get_subcommands()).flat_map(options);
-        let known = all.filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+        let known: Vec<String> = all.filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
         own.keys().try_for_each(|option| check_name(option, &known, &format!(" in [{name}]")))?;
     }
     Ok(())
 }
 
-fn check_name(name: &str, known: &Vec<String>, place: &str) -> Result<(), String> {
+fn check_name(name: &str, known: &[String], place: &str) -> Result<(), String> {
     if known.iter().any(|known| known == name) {
         return Ok(());
     }
