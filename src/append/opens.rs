@@ -224,7 +224,13 @@ impl Drive {
         let now = (surroundings.now)();
         let evidence_id = surroundings.uuid_v7(now);
         let mut salt = || surroundings.salt();
-        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits, by: by.as_deref() };
+        let around = &mut Around {
+            now,
+            salt: &mut salt,
+            limits: &surroundings.limits,
+            by: by.as_deref(),
+            logs: &|_, _| None,
+        };
         let (run, records) =
             opening.open(&evidence_id, (&counter.sequence, counter.next), settings, around)?;
         let next = Counter { next: counter.next.saturating_add(1), ..counter };

@@ -36,13 +36,17 @@ pub(super) async fn settle(
     caller.check(Action::Administer)?;
     check_name(&project)?;
     let (members, _) = body::object(&headers, sent).await?;
-    body::check_known(&members, &["private", "public", "max_run_duration", "idle_timeout", "redact"])?;
+    body::check_known(
+        &members,
+        &["private", "public", "max_run_duration", "idle_timeout", "log_retention", "redact"],
+    )?;
     let defaults = Settings::default();
     let settings = Settings {
         private: pointers(&members, "private")?.unwrap_or(defaults.private),
         public: pointers(&members, "public")?.unwrap_or(defaults.public),
         max_run_duration: seconds(&members, "max_run_duration")?,
         idle_timeout: seconds(&members, "idle_timeout")?,
+        log_retention: seconds(&members, "log_retention")?,
         redact: rules(&members)?,
     };
     let wrong = |member: &'static str| move |error: NotPrivate| body::invalid(member, &error.to_string());

@@ -163,7 +163,8 @@ impl Run {
         Some(record)
     }
 
-    pub(super) fn check_open(&self) -> Result<(), Refusal> {
+    /// Refuses what comes after the close.
+    pub fn check_open(&self) -> Result<(), Refusal> {
         match &self.flags.result {
             Some(result) => Err(Refusal::RunClosed { result: result.clone() }),
             None => Ok(()),

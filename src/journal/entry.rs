@@ -33,6 +33,8 @@ pub struct Entry {
     pub(super) members: Object<'static>,
     /// Of the canonical request: the same again is a repeat.
     pub(super) request: Digest,
+    /// What the producer says its log's digest is.
+    pub(super) log_digest: Option<Digest>,
     /// What was masked in the members.
     pub(super) redacted: Vec<Redacted>,
 }
@@ -58,6 +60,10 @@ impl Entry {
             Some("redaction") => EntryKind::Element(Kind::Redaction),
             _ => return Err(Refusal::TypeUnknown),
         };
+        let log_digest = match kind {
+            EntryKind::Element(Kind::Step) => take_log_digest(&mut sent),
+            _ => None,
+        };
         check_reserved(&sent)?;
         match kind {
             EntryKind::StepStarted => check_started(&sent)?,
@@ -66,10 +72,10 @@ impl Entry {
             EntryKind::Element(Kind::Redaction) => check_path(&sent)?,
             EntryKind::Element(_) => {}
         }
-        let request = request_of(&sent);
+        let request = request_of(&sent, log_digest);
         let mut members = sent.into_owned();
         members.remove("type");
-        Ok(Self { kind, members, request, redacted: Vec::new() })
+        Ok(Self { kind, members, request, log_digest, redacted: Vec::new() })
     }
 
     /// Masks the members; how long the texts are in which something was found. Then what was asked is what was masked: the
@@ -83,7 +89,7 @@ impl Entry {
         if !redacted.is_empty() {
             let mut asked = members.clone();
             asked.insert("type", name);
-            self.request = request_of(&asked);
+            self.request = request_of(&asked, self.log_digest);
         }
         (self.members, self.redacted) = (members, redacted);
         Ok(bytes)
@@ -100,19 +106,25 @@ pub(super) fn attempt(step: &Object<'_>) -> u64 {
 }
 
 /// What is spelled in two ways is one request: `step_finished` is a step, and the first attempt needs no number.
-fn request_of(sent: &Object<'_>) -> Digest {
+fn request_of(sent: &Object<'_>, log_digest: Option<Digest>) -> Digest {
     let (alias, first) = (sent.text("type") == Some("step_finished"), sent.count("attempt") == Some(1));
-    if !alias && !first {
-        return Digest::of(sent.canonical().as_bytes());
+    let members = match alias || first {
+        false => Digest::of(sent.canonical().as_bytes()),
+        true => {
+            let mut plain = sent.clone();
+            if alias {
+                plain.insert("type", "step");
+            }
+            if first {
+                plain.remove("attempt");
+            }
+            Digest::of(plain.canonical().as_bytes())
+        }
+    };
+    match log_digest {
+        Some(log) => Digest::of_parts([members.as_bytes().as_slice(), log.as_bytes()]),
+        None => members,
     }
-    let mut plain = sent.clone();
-    if alias {
-        plain.insert("type", "step");
-    }
-    if first {
-        plain.remove("attempt");
-    }
-    Digest::of(plain.canonical().as_bytes())
 }
 
 /// Two requests are the same if they have the same name and the same canonical members.
@@ -131,6 +143,14 @@ pub(super) fn check_reserved(sent: &Object<'_>) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// A log is the service's to describe; its digest alone may be sent, to be held against it.
+fn take_log_digest(sent: &mut Object<'_>) -> Option<Digest> {
+    let log = sent.get("log")?.as_object()?;
+    let digest = log.text("digest").filter(|_| log.iter().count() == 1)?.parse().ok()?;
+    sent.remove("log");
+    Some(digest)
 }
 
 fn check_started(members: &Object<'_>) -> Result<(), Refusal> {

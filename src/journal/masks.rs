@@ -232,6 +232,23 @@ impl Masks {
         }
     }
 
+    /// The bytes with `*` in place of each that is masked, so that all others stand where they stood; line feeds stay.
+    pub fn cover(&self, bytes: &mut [u8]) -> Vec<Hit<'_>> {
+        let mut hits = Vec::new();
+        let before = bytes.to_vec();
+        for (rule, regex) in &self.rules {
+            let mut hit = Hit { rule_id: &rule.rule_id, count: 0, bytes: 0 };
+            for found in regex.find_iter(&before).filter(|found| !found.is_empty()) {
+                let covered = bytes.get_mut(found.range()).unwrap_or_default();
+                covered.iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
+                hit.count = hit.count.saturating_add(1);
+                hit.bytes = hit.bytes.saturating_add(found.len() as u64);
+            }
+            hits.extend((hit.count > 0).then_some(hit));
+        }
+        hits
+    }
+
     fn put(&self, bytes: &[u8], spans: &[Span]) -> Vec<u8> {
         let (mut out, mut from) = (Vec::with_capacity(bytes.len()), 0);
         for (start, end, place) in spans {

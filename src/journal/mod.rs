@@ -21,12 +21,12 @@ mod standing;
 
 pub use body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 pub use entry::Entry;
-pub use expiry::{Due, Periods};
+pub use expiry::{Due, Periods, logs_due};
 pub use masks::{Hit, MAX_RULES, Masks, Rule, RuleFault, RuleFaultReason};
 pub use opening::Opening;
 pub use redacted::Redacted;
 pub use refusal::Refusal;
-pub use request::{Abort, Answer, Append, Around, Close, GateDecision, NewGate, Resolution};
+pub use request::{Abort, Answer, Append, Around, Close, GateDecision, LogSummary, NewGate, Resolution};
 pub use run::{GateState, OpenGate, PendingStep, Run};
 pub use settings::{Settings, SettingsFault};
 pub use standing::{Counts, Overview, Standing, State};

@@ -1,7 +1,7 @@
 //! How what a request adds is recorded: element by element, all or nothing.
 
 use super::body::{Body, JournalRecord, Notice, NoticeKind, Receipt};
-use super::entry::{Entry, EntryKind};
+use super::entry::{Entry, EntryKind, attempt};
 use super::redacted::{Masked, redactions};
 use super::refusal::Refusal;
 use super::request::{Answer, Around};
@@ -71,6 +71,10 @@ impl Run {
     ) -> Result<Receipt, Refusal> {
         let (step_id, attempt) =
             (entry.members.text("step_id").unwrap_or_default().to_owned(), entry.attempt());
+        let digest = (around.logs)(&step_id, attempt).map(|log| log.digest);
+        if entry.log_digest.is_some_and(|sent| digest != Some(sent)) {
+            return Err(Refusal::LogDigestMismatch { digest });
+        }
         let (mut masked, size) = match self.pending.get(&(step_id.clone(), attempt)) {
             Some(started) => (Masked::of(&started.members, &started.redacted), started.size),
             None => (Masked::default(), Size::default()),
@@ -119,12 +123,19 @@ impl Run {
     pub(super) fn record_masked(
         &mut self,
         kind: Kind,
-        masked: Masked,
+        mut masked: Masked,
         request: Digest,
         freed: Size,
         gathered: &mut Gathered,
         around: &mut Around<'_>,
     ) -> Result<Receipt, Refusal> {
+        let members = &masked.members;
+        if kind == Kind::Step
+            && let Some(log) = (around.logs)(members.text("step_id").unwrap_or_default(), attempt(members))
+        {
+            masked.members.insert("log", log.member());
+            masked.redacted.extend(log.redacted);
+        }
         let index = self.tally.count(kind);
         let receipt = self.record(kind, masked.members, request, freed, gathered, around)?;
         if masked.redacted.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::entry::Entry;
 use super::masks::Masks;
 use super::refusal::Refusal;
+use super::request::LogSummary;
 use super::run::Run;
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::{Limits, MAX_ELEMENTS};
@@ -102,15 +103,16 @@ impl Masks {
         Ok(Masked { members, redacted, bytes })
     }
 
-    /// The most that can be found in a run's outcome.
-    pub(super) fn of_the_outcome(&self) -> Vec<Redacted> {
-        let most = |rule_id: &str| Redacted {
+    /// The most that can be found in a member.
+    fn most_in(&self, member: &str) -> impl Iterator<Item = Redacted> {
+        let path = format!("/{member}");
+        let most = move |rule_id: &str| Redacted {
             rule_id: rule_id.to_owned(),
-            path: "/reason".into(),
+            path: path.clone(),
             count: u64::MAX,
             bytes: u64::MAX,
         };
-        self.rule_ids().map(most).collect()
+        self.rule_ids().map(most)
     }
 }
 
@@ -203,8 +205,9 @@ pub(super) fn redactions(
 
 /// Room for the redactions of an outcome. They stand before it: it is the last.
 pub(super) fn room_for_outcome(masks: &Masks) -> Size {
+    let most: Vec<Redacted> = masks.most_in("reason").collect();
     // Far below any limit of an element.
-    size_of_redactions(Kind::Outcome, &masks.of_the_outcome(), &Limits::default()).unwrap_or_default()
+    size_of_redactions(Kind::Outcome, &most, &Limits::default()).unwrap_or_default()
 }
 
 /// How much room those redactions take, wherever their element will stand.
@@ -230,8 +233,14 @@ impl Run {
         redacted: &[Redacted],
         limits: &Limits,
     ) -> Result<Size, RecordError> {
-        let size = self.tally.size_of(kind, members, &self.private, limits)?;
-        Ok(size.plus(size_of_redactions(kind, redacted, limits)?))
+        let (mut members, mut redacted) = (members.clone(), redacted.to_vec());
+        if kind == Kind::Step {
+            // With a log, whatever will be in it.
+            members.insert("log", LogSummary::largest().member());
+            redacted.extend(self.masks.most_in("log"));
+        }
+        let size = self.tally.size_of(kind, &members, &self.private, limits)?;
+        Ok(size.plus(size_of_redactions(kind, &redacted, limits)?))
     }
 
     /// Masks entries by the rules of the run. A refusal names the entry that it is about by its index.

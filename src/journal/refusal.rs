@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::evidence::chain::Head;
 use crate::evidence::consistency::Conflict;
+use crate::evidence::digest::Digest;
 use crate::evidence::envelope::Fault;
 use crate::evidence::record::RecordError;
 
@@ -47,6 +48,11 @@ pub enum Refusal {
     HeadUnknown,
     /// The idempotency key was used for another request.
     KeyReused,
+    /// The digest that was sent is not that of the step's log.
+    LogDigestMismatch {
+        /// Of the log; `None` without one.
+        digest: Option<Digest>,
+    },
     /// A member that the service alone sets.
     MemberReserved {
         /// The member.
@@ -98,6 +104,7 @@ impl Refusal {
             Refusal::HeadMismatch { .. } => "head_mismatch",
             Refusal::HeadUnknown => "head_unknown",
             Refusal::KeyReused => "idempotency_key_reused",
+            Refusal::LogDigestMismatch { .. } => "log_digest_mismatch",
             Refusal::MemberReserved { .. } => "member_reserved",
             Refusal::NameRedacted { .. } => "name_redacted",
             Refusal::RunClosed { .. } => "run_closed",
@@ -113,6 +120,7 @@ impl Refusal {
             Refusal::EventNameReserved { .. } => Some("/name".into()),
             Refusal::Fault(fault) => Some(fault.at.clone()),
             Refusal::HeadUnknown => Some("/seen_head".into()),
+            Refusal::LogDigestMismatch { .. } => Some("/log/digest".into()),
             Refusal::MemberReserved { member } => Some(format!("/{member}")),
             Refusal::NameRedacted { at, .. } => Some(at.clone()),
             Refusal::TypeUnknown => Some("/type".into()),
@@ -146,6 +154,13 @@ impl fmt::Display for Refusal {
             Refusal::HeadUnknown => f.write_str("`seen_head` is no entry_hash of this run"),
             Refusal::KeyReused => {
                 f.write_str("this Idempotency-Key was used for another request; take a fresh one for each request")
+            }
+            Refusal::LogDigestMismatch { digest: Some(digest) } => write!(
+                f,
+                "the log that arrived has {digest}; send the rest of it, or leave `log` out"
+            ),
+            Refusal::LogDigestMismatch { digest: None } => {
+                f.write_str("no log arrived for this attempt of the step; send it first, or leave `log` out")
             }
             Refusal::MemberReserved { member } => {
                 write!(f, "the service alone sets `{member}`; leave it out")

@@ -23,6 +23,9 @@ pub struct Settings {
     /// In seconds; without, what the service does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<u32>,
+    /// In seconds from the seal; without, logs are kept until they are deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_retention: Option<u32>,
     /// What is masked before anything is recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redact: Vec<Rule>,
@@ -55,6 +58,7 @@ impl Default for Settings {
             public: Vec::new(),
             max_run_duration: None,
             idle_timeout: None,
+            log_retention: None,
             redact: Vec::new(),
         }
     }

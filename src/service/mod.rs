@@ -7,6 +7,8 @@ mod envelopes;
 mod error;
 mod gates;
 mod keys;
+mod lists;
+mod logs;
 mod projects;
 mod runs;
 mod sealer;
@@ -25,12 +27,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use crate::append::Done;
+pub(crate) use crate::logs::{LogAppend, LogReceipt, MAX_CHUNK_BYTES, Stream};
 pub(crate) use crate::store::layout::is_evidence_id;
+pub(crate) use crate::store::list::{Page, Place};
 pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
 pub(crate) use envelopes::{StoredEnvelope, judge};
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
-pub(crate) use runs::RunFilter;
+pub(crate) use lists::RunFilter;
+pub(crate) use logs::{FoundLog, LinePage};
 
 use tokio::sync::Semaphore;
 

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::embedded::lists::index_all;
 use super::embedded::{Embedded, Engine, FjallEngine, MemoryEngine, SledEngine};
 use super::layout::LAYOUT;
 use crate::files::write_durably;
@@ -179,26 +180,30 @@ impl DataDirectory {
             return Ok(Embedded::new(Box::new(MemoryEngine::default())));
         }
         let store_file = self.path.join("store.json");
-        match fs::read(&store_file) {
+        let layout = match fs::read(&store_file) {
             Ok(bytes) => self.check(&store_file, &bytes, engine)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let text = serde_json::to_string(&StoreFile { engine, layout: LAYOUT });
-                let text = text.expect("two plain members") + "\n";
-                write_durably(&store_file, text.as_bytes())
-                    .map_err(|error| DirectoryError::Io { path: store_file, error })?;
+                write_store_file(&store_file, engine)?;
+                LAYOUT
             }
             Err(error) => return Err(DirectoryError::Io { path: store_file, error }),
-        }
+        };
         let path = self.path.join(engine.as_str());
         let opened: Result<Box<dyn Engine>, _> = match engine {
             EngineName::Sled => SledEngine::open(&path).map(|engine| Box::new(engine) as _),
             _ => FjallEngine::open(&path).map(|engine| Box::new(engine) as _),
         };
-        let opened = opened.map_err(|error| DirectoryError::Engine { path, why: error.to_string() })?;
-        Ok(Embedded::new(opened))
+        let failed = |why: String| DirectoryError::Engine { path: path.clone(), why };
+        let store = Embedded::new(opened.map_err(|error| failed(error.to_string()))?);
+        if layout < LAYOUT {
+            // Layout 1 had no index. A kill in between begins it anew.
+            index_all(&store).map_err(|error| failed(error.to_string()))?;
+            write_store_file(&store_file, engine)?;
+        }
+        Ok(store)
     }
 
-    fn check(&self, store_file: &Path, bytes: &[u8], wanted: EngineName) -> Result<(), DirectoryError> {
+    fn check(&self, store_file: &Path, bytes: &[u8], wanted: EngineName) -> Result<u32, DirectoryError> {
         // A newer layout may have other members: its number is all that is read of it.
         let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
         let layout = value.get("layout").and_then(serde_json::Value::as_u64);
@@ -212,11 +217,17 @@ impl DataDirectory {
         };
         let found: StoreFile = serde_json::from_slice(bytes).map_err(unreadable)?;
         if found.engine == wanted {
-            Ok(())
+            Ok(found.layout)
         } else {
             Err(DirectoryError::OtherEngine { path: self.path.clone(), engine: found.engine })
         }
     }
+}
+
+fn write_store_file(path: &Path, engine: EngineName) -> Result<(), DirectoryError> {
+    let text = serde_json::to_string(&StoreFile { engine, layout: LAYOUT });
+    let text = text.expect("two plain members") + "\n";
+    write_durably(path, text.as_bytes()).map_err(|error| DirectoryError::Io { path: path.to_owned(), error })
 }
 
 /// How many bytes the file system of that path has left for us.

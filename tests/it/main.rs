@@ -26,6 +26,10 @@ mod hostile;
 mod keyrings;
 #[cfg(all(feature = "client", feature = "service"))]
 mod life;
+#[cfg(feature = "service")]
+mod lists;
+#[cfg(feature = "service")]
+mod logs;
 mod mutants;
 mod place;
 #[cfg(feature = "service")]

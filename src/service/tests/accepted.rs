@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
+use crate::service::{LogAppend, Stream};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -24,6 +25,8 @@ enum Act {
     /// The process dies; the next one's disk fails after so many writes, with or without the last one.
     Crash(Option<(usize, bool)>),
     Finalize(bool),
+    /// Bytes for a step's log.
+    Log(u8, u8, bool, usize),
 }
 
 fn line() -> impl Strategy<Value = String> {
@@ -36,8 +39,8 @@ fn line() -> impl Strategy<Value = String> {
         1 => Just("\\u0001".repeat(340)),
         // What a project may have masked: now and then, twice in overlapping places, and so often that it grows too long.
         4 => (0..3_usize, 0..400_usize).prop_map(|(n, x)| format!("{}{}", "secret-7 ".repeat(n), "x".repeat(x))),
-        1 => Just("my secret-9k1!k2!".to_owned()),
-        1 => (1..60_usize).prop_map(|n| "k7!".repeat(n)),
+        1 => Just("my secret-9~1~2".to_owned()),
+        1 => (1..60_usize).prop_map(|n| "~7".repeat(n)),
     ];
     prop_oneof![
         2 => (id.clone(), 1..4_u8, filler.clone()).prop_map(|(id, attempt, x)| format!(
@@ -54,7 +57,7 @@ fn line() -> impl Strategy<Value = String> {
             let basis = basis.map(|basis| format!("\"a{basis}\"")).unwrap_or_default();
             format!("{{\"type\":\"observation\",\"observation_id\":\"o{id}\",\"name\":\"n\",\"value\":\"{x}\",\"basis_artifact_ids\":[{basis}]}}")
         }),
-        1 => (1..90_usize).prop_map(|n| format!("{{\"type\":\"event\",\"name\":\"many\",\"message\":\"secret-1\",\"data\":{{\"l\":[{}0]}}}}", "\"k1!\",".repeat(n))),
+        1 => (1..90_usize).prop_map(|n| format!("{{\"type\":\"event\",\"name\":\"many\",\"message\":\"secret-1\",\"data\":{{\"l\":[{}0]}}}}", "\"~1\",".repeat(n))),
         2 => filler.prop_map(|x| format!("{{\"type\":\"event\",\"name\":\"checkpoint\",\"message\":\"{x}\"}}")),
         1 => Just("{\"type\":\"redaction\",\"rule_id\":\"r\",\"path\":\"/run/intent\",\"match_type\":\"regex\",\"match_count\":1}".to_owned()),
     ]
@@ -70,6 +73,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (-5_000..5_000_i64).prop_map(Act::Clock),
         2 => prop::option::of((0..6_usize, any::<bool>())).prop_map(Act::Crash),
         1 => any::<bool>().prop_map(Act::Finalize),
+        3 => (0..4_u8, 1..4_u8, any::<bool>(), 0..200_usize)
+            .prop_map(|(id, attempt, stdout, n)| Act::Log(id, attempt, stdout, n)),
     ]
 }
 
@@ -103,7 +108,7 @@ fn perform(
             let resolution = Resolution {
                 gate_id: format!("g{gate}"),
                 decision,
-                comment: approved.then(|| "k1!, and k2!".into()),
+                comment: approved.then(|| "~1, and ~2".into()),
                 seen_head: None,
                 key: None,
             };
@@ -112,7 +117,7 @@ fn perform(
             heads = done.answer.receipts.iter().map(|receipt| receipt.head).collect();
         }
         Act::Abort(force, reason) => {
-            let abort = Abort { reason: reason.then(|| "secret-4 of k4!".into()), force, key: None };
+            let abort = Abort { reason: reason.then(|| "secret-4 of ~4".into()), force, key: None };
             RUNTIME.block_on(world.service.abort(run, abort, 0, &Caller::Local))?;
             if force {
                 // Its seal is made by itself; nobody dies meanwhile.
@@ -125,12 +130,42 @@ fn perform(
         Act::Finalize(succeeded) => {
             finalize(world, run, if succeeded { "succeeded" } else { "failed" })?;
         }
+        Act::Log(id, attempt, stdout, n) => {
+            let stream = if stdout { Stream::Stdout } else { Stream::Stderr };
+            let bytes = "some text\n".bytes().cycle().take(n).collect();
+            let append = LogAppend {
+                step_id: format!("s{id}"),
+                attempt: attempt.into(),
+                stream,
+                offset: None,
+                bytes,
+                masked: BTreeMap::new(),
+            };
+            RUNTIME.block_on(world.service.append_log(run, append, &Caller::Local))?;
+        }
     }
     for head in heads.into_iter().flatten() {
         let before = acknowledged.insert(head.seq, head.entry_hash);
         assert!(before.is_none_or(|before| before == head.entry_hash), "one place, two answers");
     }
     Ok(())
+}
+
+/// Every log that the envelope describes is kept as it is described.
+fn check_logs(world: &World, run: &str, file: &[u8]) {
+    let sealed: serde_json::Value = serde_json::from_slice(file).unwrap();
+    for step in sealed["envelope"]["execution"]["steps"].as_array().unwrap() {
+        let (step_id, attempt) = (step["step_id"].as_str().unwrap(), step["attempt"].as_u64().unwrap_or(1));
+        let found = RUNTIME.block_on(world.service.log(&Caller::Local, run, step_id, attempt));
+        let Some(described) = step.get("log") else {
+            assert_eq!(found.map(|log| log.bytes).unwrap_or_default(), 0);
+            continue;
+        };
+        let bytes = RUNTIME.block_on(world.service.log_bytes(&found.unwrap(), 0, usize::MAX)).unwrap();
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n').count();
+        let digest = Digest::of(&bytes);
+        assert_eq!(*described, serde_json::json!({ "digest": digest, "bytes": bytes.len(), "lines": lines }));
+    }
 }
 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
@@ -163,7 +198,8 @@ fn rules() -> Vec<Rule> {
         pattern: pattern.into(),
         replacement: replacement.into(),
     };
-    vec![rule("secrets", "secre[t]-[0-9a-z]+", "***"), rule("keys", "k[0-9]!", &"-".repeat(60))]
+    // A character that no base64 has.
+    vec![rule("secrets", "secre[t]-[0-9a-z]+", "***"), rule("keys", "~[0-9]", &"-".repeat(60))]
 }
 
 /// Nothing that the rules match is in the file or in the store, and redactions stand where they belong.
@@ -183,7 +219,7 @@ fn check_redactions(world: &World, file: &[u8]) {
         }
     }
     let tells = |bytes: &[u8], what: &str| bytes.windows(what.len()).any(|window| window == what.as_bytes());
-    assert!(!tells(file, "secret-") && (0..10).all(|n| !tells(file, &format!("k{n}!"))));
+    assert!(!tells(file, "secret-") && (0..10).all(|n| !tells(file, &format!("~{n}"))));
     let mut told = false;
     world
         .memory
@@ -261,6 +297,7 @@ proptest! {
         // The first seal stays, whoever asks again.
         world.restart(usize::MAX, false);
         prop_assert_eq!(&sealed(&world, &run), &file);
+        check_logs(&world, &run, &file);
         keep(&file);
     }
 }

@@ -76,6 +76,7 @@ fn start(
         }),
         limits,
         periods: Periods::default(),
+        max_log_bytes: 1 << 20,
         started_at,
     };
     let store = Arc::new(Embedded::new(failing(memory, writes, written)));
