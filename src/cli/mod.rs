@@ -1,5 +1,7 @@
 //! The commands: thin, a file each. Nothing but the answer goes to standard output.
 
+#[cfg(any(feature = "client", feature = "service"))]
+mod config;
 mod exit;
 mod input;
 mod keygen;
@@ -35,7 +37,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::exit::Failure;
 
@@ -52,7 +54,9 @@ Examples:
   sealstone serve                              record runs, seal them, show them
   sealstone exec -- cargo test                 run, record, seal
   sealstone verify FILE --keys keyring.json    judge what was sealed
-  sealstone show FILE                          read it";
+  sealstone show FILE                          read it
+
+exec, run, fetch and serve take options from flags, then SEALSTONE_… variables, then the file sealstone.toml.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -127,11 +131,34 @@ impl NotBuilt {
     }
 }
 
+/// Why there are no arguments.
+enum Unread {
+    Arguments(clap::Error),
+    #[cfg(any(feature = "client", feature = "service"))]
+    File(Failure),
+}
+
+/// What was given as flags, in variables and in a file, in this order.
+fn read(given: Vec<std::ffi::OsString>) -> Result<Arguments, Unread> {
+    let command = Arguments::command();
+    #[cfg(any(feature = "client", feature = "service"))]
+    let (command, given) = {
+        let command = config::command(command);
+        let given = config::with_file(&command, given).map_err(Unread::File)?;
+        (command, given)
+    };
+    let mut matches = command.try_get_matches_from(given).map_err(Unread::Arguments)?;
+    Arguments::from_arg_matches_mut(&mut matches).map_err(Unread::Arguments)
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let given = std::env::args_os().collect();
+    let arguments = match read(given) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        #[cfg(any(feature = "client", feature = "service"))]
+        Err(Unread::File(failure)) => return failure.tell(),
+        Err(Unread::Arguments(error)) => {
             let asked_for = !error.use_stderr();
             // A closed pipe is no reason to say more.
             let _ = error.print();

@@ -12,6 +12,8 @@ mod access;
 mod architecture;
 mod canonical;
 mod commands;
+#[cfg(all(feature = "client", feature = "service"))]
+mod config;
 #[cfg(feature = "service")]
 mod crash;
 #[cfg(feature = "service")]

@@ -31,6 +31,7 @@ impl Place {
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
         command.env("XDG_DATA_HOME", self.path("data")).env_remove("CI");
         for name in [
+            "SEALSTONE_CONFIG",
             "SEALSTONE_KEY",
             "SEALSTONE_PROJECT",
             "SEALSTONE_RUN",
