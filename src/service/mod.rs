@@ -1,6 +1,7 @@
 //! What the service does, a file for each thing that can be asked of it. HTTP is thin above it.
 
 mod access;
+mod backup;
 mod closing;
 mod entries;
 mod envelopes;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 pub(crate) use crate::append::Done;
 pub(crate) use crate::store::layout::is_evidence_id;
 pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
+pub(crate) use backup::Piece;
 pub(crate) use envelopes::{StoredEnvelope, judge};
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
