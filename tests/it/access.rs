@@ -8,7 +8,7 @@ use crate::server::{Answer, Server};
 const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", "admin"];
 
 /// What can be asked, and which roles may (API.md section 4).
-const TABLE: [(&str, &str, &str, &[&str]); 20] = [
+const TABLE: [(&str, &str, &str, &[&str]); 22] = [
     ("open", "POST", "/v1/runs", &["writer", "admin"]),
     ("entries", "POST", "/v1/runs/{run}/entries", &["writer", "admin"]),
     ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
@@ -20,6 +20,8 @@ const TABLE: [(&str, &str, &str, &[&str]); 20] = [
     ("look at gate", "GET", "/v1/runs/{run}/gates/g", &ROLES),
     ("list", "GET", "/v1/runs", &ROLES),
     ("envelope", "GET", "/v1/envelopes/{sealed}", &ROLES),
+    ("full envelope", "GET", "/v1/envelopes/{sealed}?disclosures=all", &["auditor", "admin"]),
+    ("backup", "GET", "/v1/backup", &["admin"]),
     ("verification", "GET", "/v1/envelopes/{sealed}/verification", &ROLES),
     ("pack", "GET", "/v1/envelopes/{sealed}/pack", &ROLES),
     ("read project", "GET", "/v1/projects/acme/widget", &ROLES),
@@ -173,6 +175,7 @@ fn an_admin_of_some_projects_governs_no_tokens_and_the_last_admin_stays() {
         ("POST", "/v1/tokens", json!({ "name": "x", "role": "admin" })),
         ("GET", "/v1/tokens", json!({})),
         ("DELETE", "/v1/tokens/x", json!({})),
+        ("GET", "/v1/backup", json!({})),
     ] {
         let answer = guarded.ask(&some, method, path, &sent);
         assert_eq!(

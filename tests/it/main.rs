@@ -10,6 +10,8 @@
 #[cfg(all(feature = "client", feature = "service"))]
 mod access;
 mod architecture;
+#[cfg(all(feature = "client", feature = "service"))]
+mod backup;
 mod canonical;
 mod commands;
 #[cfg(feature = "service")]
@@ -19,6 +21,8 @@ mod crowd;
 mod ed25519;
 #[cfg(feature = "client")]
 mod exec;
+#[cfg(all(feature = "client", feature = "service"))]
+mod export;
 #[cfg(feature = "service")]
 mod hostile;
 mod keyrings;
