@@ -10,6 +10,7 @@
 //! | [`evidence`] | the core: strict JSON, canonical form, chain, seal, verification; always built |
 //! | `journal` | a run's state as a fold of its records, and what it answers to a request |
 //! | `store` | the contract of a store, every stored key, journals in an embedded engine |
+//! | `logs` | what steps wrote: chunks, lines, digests |
 //! | `append` | the hot path: a lane for each run, one committer for all |
 //! | `service` | what can be asked: runs, entries, gates, closing and sealing, envelopes, keys |
 //! | `http` | routes, bodies, problems, connections |
@@ -42,6 +43,8 @@ mod files;
 mod http;
 #[cfg(feature = "service")]
 pub mod journal;
+#[cfg(feature = "service")]
+mod logs;
 #[cfg(feature = "service")]
 mod service;
 #[cfg(feature = "service")]

@@ -1,6 +1,7 @@
 //! Why something was not recorded, whoever is to blame.
 
 use crate::journal::Refusal;
+use crate::logs::LogRefusal;
 use crate::store::{Outcome, StoreError};
 
 /// Why a request was not answered with what it asked for.
@@ -10,6 +11,8 @@ pub(crate) enum Rejection {
     Busy,
     /// There is too little disk.
     DiskFull { free_bytes: u64, min_free_bytes: u64 },
+    /// It may not be appended to a log.
+    Log(LogRefusal),
     /// There is no such run.
     NotFound,
     /// It may not be recorded; with the index of the entry that it is about.
@@ -25,6 +28,12 @@ pub(crate) enum Rejection {
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         Rejection::Refused { refusal, entry: None }
+    }
+}
+
+impl From<LogRefusal> for Rejection {
+    fn from(refusal: LogRefusal) -> Self {
+        Rejection::Log(refusal)
     }
 }
 

@@ -51,6 +51,9 @@ pub(super) struct ServeArguments {
     /// A run that was asked to abort and is open so long after is closed as aborted
     #[arg(long, value_name = "PERIOD", default_value = "30s", env = "SEALSTONE_ABORT_GRACE")]
     abort_grace: Period,
+    /// The logs of a run may have so many bytes in all
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "SEALSTONE_MAX_LOG")]
+    max_log: Bytes,
     /// Requests a second that one token may make, and at once; more are answered 429
     #[arg(long, value_name = "N", env = "SEALSTONE_RATE_LIMIT", value_parser = clap::value_parser!(u32).range(1..))]
     rate_limit: Option<u32>,
@@ -159,6 +162,7 @@ fn start(
             idle_timeout_ms: arguments.idle_timeout.ms,
             abort_grace_ms: arguments.abort_grace.ms,
         },
+        max_log_bytes: arguments.max_log.0,
         started_at: machine::now(),
     };
     let disk =

@@ -72,6 +72,24 @@ fn file(stored: StoredEnvelope, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
+/// Erases what is withheld at a place.
+pub(super) async fn erase(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Path(evidence_id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    caller.check(Action::Administer)?;
+    let query = Query::read(raw, &["at"])?;
+    let at =
+        query.one("at")?.ok_or_else(|| Problem::parameter("at", "the pointer of a disclosure expected"))?;
+    let evidence_id = service.find(&caller, Action::Administer, &evidence_id, None).await?;
+    service.erase(&caller, &evidence_id, at.to_owned()).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
 pub(super) async fn verification(
     State(service): State<Arc<Service>>,
     By(caller): By,

@@ -12,10 +12,13 @@ mod health;
 mod impatient;
 mod kept;
 mod keys;
+mod lists;
+mod logs;
 mod path;
 mod problem;
 mod projects;
 mod query;
+mod range;
 mod runs;
 mod serve;
 mod tls;
@@ -34,14 +37,20 @@ use crate::service::Service;
 /// The routes of API.md section 2.
 pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
-        .route("/v1/runs", get(runs::list).post(runs::open))
+        .route("/v1/runs", get(lists::runs).post(runs::open))
         .route("/v1/runs/{run}", get(runs::snapshot))
         .route("/v1/runs/{run}/entries", post(entries::append))
+        .route(
+            "/v1/runs/{run}/logs",
+            get(logs::read).head(logs::offset).post(logs::append).delete(logs::forget),
+        )
         .route("/v1/runs/{run}/gates", post(gates::open))
         .route("/v1/runs/{run}/gates/{gate_id}", get(gates::look).post(gates::resolve))
         .route("/v1/runs/{run}/finalize", post(closing::finalize))
         .route("/v1/runs/{run}/abort", post(closing::abort))
+        .route("/v1/envelopes", get(lists::envelopes))
         .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
+        .route("/v1/envelopes/{evidence_id}/disclosures", delete(envelopes::erase))
         .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
         .route("/v1/envelopes/{evidence_id}/pack", get(envelopes::pack))
         .route("/v1/projects/{*project}", get(projects::look).put(projects::settle))

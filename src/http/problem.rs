@@ -10,6 +10,9 @@ use crate::evidence::canonical::JsonError;
 use crate::journal::Refusal;
 use crate::service::ServiceError;
 
+/// Where the next bytes of a log go.
+pub(super) const UPLOAD_OFFSET: &str = "upload-offset";
+
 /// Why a request was not answered with what it asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Problem {
@@ -19,12 +22,14 @@ pub(super) struct Problem {
     pointer: Option<String>,
     /// The line of an NDJSON body, from 1.
     line: Option<usize>,
+    /// Where a log ends.
+    offset: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: u16, code: &str, detail: impl ToString) -> Self {
         let (code, detail) = (code.to_owned(), detail.to_string());
-        Self { status, code, detail, pointer: None, line: None }
+        Self { status, code, detail, pointer: None, line: None, offset: None }
     }
 
     /// A part of the query, or a header, that cannot be read.
@@ -52,7 +57,7 @@ impl Problem {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let (code, status) = error.code();
-        Self { pointer: error.pointer(), ..Self::new(status, code, error) }
+        Self { pointer: error.pointer(), offset: error.log_offset(), ..Self::new(status, code, error) }
     }
 }
 
@@ -78,11 +83,17 @@ impl IntoResponse for Problem {
         if let Some(line) = self.line {
             put(&mut members, "line", line);
         }
+        if let Some(offset) = self.offset {
+            put(&mut members, "offset", offset);
+        }
         let mut response = Response::new(Body::from(members.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(offset) = self.offset {
+            headers.insert(UPLOAD_OFFSET, HeaderValue::from(offset));
+        }
         if matches!(status.as_u16(), 429 | 503 | 507) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::access::Action;
 use crate::append::Rejection;
 use crate::journal::{Refusal, State};
+use crate::logs::LogRefusal;
 use crate::store::StoreError;
 
 /// Why something was not done.
@@ -22,8 +23,16 @@ pub(crate) enum ServiceError {
     ProjectForbidden { project: String },
     /// There is no such project for the caller.
     ProjectUnknown,
+    /// Nothing is withheld at that place, or nothing that is still kept.
+    DisclosureNotFound,
+    /// The bytes of the log are not kept any more.
+    LogDeleted,
+    /// The attempt of the step has no log.
+    LogNotFound,
     /// The run is not sealed yet.
     NotSealed { state: State },
+    /// The run goes on, and what is asked for is for those that are sealed.
+    NotYet { state: State },
     /// It was not recorded.
     Rejected(Rejection),
     /// A run_id is in several projects.
@@ -50,17 +59,36 @@ impl ServiceError {
             ServiceError::Forbidden { .. } => ("forbidden", 403),
             ServiceError::ProjectForbidden { .. } => ("project_forbidden", 403),
             ServiceError::ProjectUnknown => ("project_not_found", 404),
+            ServiceError::DisclosureNotFound => ("disclosure_not_found", 404),
+            ServiceError::LogDeleted => ("log_deleted", 410),
+            ServiceError::LogNotFound => ("log_not_found", 404),
             ServiceError::NotSealed { .. } => ("envelope_not_found", 404),
+            ServiceError::NotYet { .. } => ("run_not_sealed", 409),
             ServiceError::RunAmbiguous { .. } => ("run_ambiguous", 409),
             ServiceError::SealPending { .. } => ("seal_pending", 503),
             ServiceError::Rejected(Rejection::Busy) => ("busy", 503),
             ServiceError::Rejected(Rejection::DiskFull { .. }) => ("disk_full", 507),
+            ServiceError::Rejected(Rejection::Log(refusal @ LogRefusal::TooLarge { .. })) => {
+                (refusal.code(), 413)
+            }
+            ServiceError::Rejected(Rejection::Log(refusal @ LogRefusal::TooMany { .. })) => {
+                (refusal.code(), 422)
+            }
+            ServiceError::Rejected(Rejection::Log(refusal)) => (refusal.code(), 409),
             ServiceError::Rejected(Rejection::NotFound) => ("run_not_found", 404),
             ServiceError::Rejected(Rejection::RunExists { .. }) => ("run_exists", 409),
             ServiceError::Rejected(Rejection::Unavailable(_) | Rejection::Unknown(_)) => {
                 ("store_unavailable", 503)
             }
             ServiceError::Rejected(Rejection::Refused { refusal, .. }) => (refusal.code(), status(refusal)),
+        }
+    }
+
+    /// Where a log ends, if it was sent to another place.
+    pub(crate) fn log_offset(&self) -> Option<u64> {
+        match self {
+            ServiceError::Rejected(Rejection::Log(LogRefusal::OffsetMismatch { offset })) => Some(*offset),
+            _ => None,
         }
     }
 
@@ -87,12 +115,14 @@ fn status(refusal: &Refusal) -> u16 {
         Refusal::Conflict(_)
         | Refusal::Exists { .. }
         | Refusal::GateResolved { .. }
+        | Refusal::LogDigestMismatch { .. }
         | Refusal::RunClosed { .. } => 409,
         Refusal::EventNameReserved { .. }
         | Refusal::Fault(_)
         | Refusal::HeadUnknown
         | Refusal::KeyReused
         | Refusal::MemberReserved { .. }
+        | Refusal::NameRedacted { .. }
         | Refusal::RunFull { .. }
         | Refusal::TypeUnknown => 422,
         Refusal::GateUnknown { .. } => 404,
@@ -118,6 +148,16 @@ impl fmt::Display for ServiceError {
                 write!(f, "this token is not for the project {project:?}")
             }
             ServiceError::ProjectUnknown => f.write_str("there is no such project"),
+            ServiceError::DisclosureNotFound => f.write_str(
+                "no value is kept that is withheld at this place; `at` is the pointer of a disclosure, like /execution/steps/0/command",
+            ),
+            ServiceError::LogDeleted => {
+                f.write_str("the logs of this run were deleted; their digests stay in its envelope")
+            }
+            ServiceError::LogNotFound => f.write_str("this attempt of the step has no log"),
+            ServiceError::NotYet { state } => {
+                write!(f, "the run is {}; this can be asked for once it is sealed", state.as_str())
+            }
             ServiceError::NotSealed { state } => write!(
                 f,
                 "the run is {}; its envelope is there once it is finalized and sealed",
@@ -136,6 +176,7 @@ impl fmt::Display for ServiceError {
                     f,
                     "{free_bytes} bytes are left on the disk, {min_free_bytes} are kept free (--min-free); make room and try again"
                 ),
+                Rejection::Log(refusal) => write!(f, "{refusal}"),
                 Rejection::NotFound => f.write_str("there is no such run"),
                 Rejection::Refused { refusal, .. } => write!(f, "{refusal}"),
                 Rejection::RunExists { run_id, evidence_id } => write!(

@@ -5,9 +5,12 @@ mod backup;
 mod closing;
 mod entries;
 mod envelopes;
+mod erasure;
 mod error;
 mod gates;
 mod keys;
+mod lists;
+mod logs;
 mod projects;
 mod runs;
 mod sealer;
@@ -26,13 +29,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use crate::append::Done;
+pub(crate) use crate::logs::{LogAppend, LogReceipt, MAX_CHUNK_BYTES, Stream};
 pub(crate) use crate::store::layout::is_evidence_id;
+pub(crate) use crate::store::list::{Page, Place};
 pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
 pub(crate) use backup::Piece;
 pub(crate) use envelopes::{StoredEnvelope, judge};
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
-pub(crate) use runs::RunFilter;
+pub(crate) use lists::RunFilter;
+pub(crate) use logs::{FoundLog, LinePage};
 
 use tokio::sync::Semaphore;
 
@@ -57,6 +63,8 @@ pub(crate) struct Service {
     committer: Arc<Committer>,
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
+    /// Erasures, one at a time.
+    erasing: tokio::sync::Mutex<()>,
     /// For files that are posted to be judged.
     judging: Arc<Semaphore>,
     surroundings: Arc<Surroundings>,
@@ -95,6 +103,7 @@ impl Service {
             committer,
             whole,
             judging,
+            erasing: tokio::sync::Mutex::default(),
             surroundings,
             keyring,
         }))

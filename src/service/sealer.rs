@@ -12,10 +12,8 @@ use crate::evidence::keyring::Keyring;
 use crate::evidence::seal::{Parts, Sealed, seal};
 use crate::evidence::verify::{Held, verify};
 use crate::journal::JournalRecord;
-use crate::store::{Batch, Outcome, SealedFile, Store};
+use crate::store::{Batch, CHUNK_BYTES, Outcome, SealedFile, Sealing, Store};
 
-/// How large a chunk of a stored file is.
-const CHUNK_BYTES: usize = 256 << 10;
 /// How many chunks are written at once, so that they hold up nobody.
 const CHUNKS_AT_ONCE: usize = 4;
 /// How many runs are sealed at once.
@@ -81,9 +79,9 @@ impl Sealer {
         let _permit = self.permits.acquire().await.map_err(told)?;
         let (sealer, id) = (self.clone(), evidence_id.to_owned());
         let made = tokio::task::spawn_blocking(move || sealer.make(&id)).await.map_err(told)??;
-        let Sealed { envelope_digest, file, .. } = match made {
+        let (Sealed { envelope_digest, file, .. }, sealing) = match made {
             Made::Already(envelope_digest) => return Ok(envelope_digest),
-            Made::Sealed(sealed) => sealed,
+            Made::Sealed(sealed, sealing) => (sealed, sealing),
         };
         let mut chunks = 0_u32;
         for group in file.as_bytes().chunks(CHUNK_BYTES.saturating_mul(CHUNKS_AT_ONCE)) {
@@ -100,7 +98,7 @@ impl Sealer {
             }
         }
         let stored = SealedFile { envelope_digest, chunks, bytes: file.len() };
-        let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored), 0, None).await;
+        let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored, sealing), 0, None).await;
         let done = done.map_err(|rejection| format!("the seal could not be recorded: {rejection:?}"))?;
         done.standing.envelope_digest.ok_or_else(|| "the run is not closed".to_owned())
     }
@@ -119,7 +117,7 @@ impl Sealer {
         let held = Held { keyring: Some(self.own.clone()), ..Held::default() };
         let judged = verify(sealed.file.as_bytes(), &held);
         match judged.verified() {
-            Some(_) => Ok(Made::Sealed(sealed)),
+            Some(_) => Ok(Made::Sealed(sealed, Sealing::of(&records))),
             None => {
                 let first = judged.report().first_failure.as_ref();
                 let why = first.map_or("no failure named".to_owned(), |check| check.code.to_string());
@@ -131,7 +129,7 @@ impl Sealer {
 
 enum Made {
     Already(Digest),
-    Sealed(Sealed),
+    Sealed(Sealed, Sealing),
 }
 
 /// What an envelope is made of, from the records of a journal.

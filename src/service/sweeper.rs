@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Service, ServiceError};
 use crate::evidence::time::Timestamp;
-use crate::journal::Due;
+use crate::journal::{Due, logs_due};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -64,6 +64,11 @@ impl Service {
             Err(error) if error == ServiceError::not_found() => return Ok(None),
             found => found?,
         };
+        match logs_due(&overview, &standing) {
+            Some(at) if at <= now => return self.forget_logs(evidence_id).await.map(|()| None),
+            Some(at) => return Ok(Some(at)),
+            None => {}
+        }
         let surroundings = &self.surroundings;
         let due = Due::of(&overview, &standing, surroundings.started_at, &surroundings.periods);
         match due {

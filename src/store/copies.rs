@@ -426,6 +426,15 @@ mod tests {
         assert_eq!(restored.pairs, 150);
         let again = restore(whole.as_slice(), &target, EngineName::Sled, &|_| {});
         assert!(matches!(again, Err(CopyError::HasStore(_))), "{again:?}");
+        // One of an older layout is restored as it is, and brought up to date when it is opened.
+        let mut older = Vec::new();
+        write(&mut *MemoryEngine::default().freeze().unwrap(), 1, at, &mut older, &|_| {}).unwrap();
+        let old = place.path().join("old");
+        restore(older.as_slice(), &old, EngineName::Fjall, &|_| {}).unwrap();
+        let directory = DataDirectory::open(&old).unwrap();
+        assert_eq!(directory.described().unwrap(), (EngineName::Fjall, 1));
+        drop(directory.store_as_it_is().unwrap());
+        assert_eq!(directory.described().unwrap(), (EngineName::Fjall, LAYOUT));
         // Killed before the end, there are records and no store.json: nobody takes them.
         fs::remove_file(target.join("store.json")).unwrap();
         let opened = DataDirectory::open(&target).unwrap().store(EngineName::Fjall);

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::embedded::lists::index_all;
 use super::embedded::{Embedded, Engine, FjallEngine, MemoryEngine, SledEngine};
 use super::layout::LAYOUT;
 use super::swap::Swap;
@@ -193,20 +194,28 @@ impl DataDirectory {
             return Ok(Embedded::new(Box::new(MemoryEngine::default())));
         }
         let store_file = self.path.join("store.json");
-        match fs::read(&store_file) {
+        let layout = match fs::read(&store_file) {
             Ok(bytes) => self.check(&store_file, &bytes, engine)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_empty()? => {
                 self.describe(engine, LAYOUT)?;
+                LAYOUT
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(DirectoryError::Unfinished { path: self.path.clone() });
             }
             Err(error) => return Err(DirectoryError::Io { path: store_file, error }),
-        }
+        };
         self.swap(engine)
             .settle()
             .map_err(|error| DirectoryError::Io { path: self.engine_path(engine), error })?;
-        Ok(Embedded::new(open_engine(engine, &self.engine_path(engine))?))
+        let path = self.engine_path(engine);
+        let store = Embedded::new(open_engine(engine, &path)?);
+        if layout < LAYOUT {
+            // Layout 1 had no index. A kill in between begins it anew.
+            index_all(&store).map_err(|error| DirectoryError::Engine { path, why: error.to_string() })?;
+            self.describe(engine, LAYOUT)?;
+        }
+        Ok(store)
     }
 
     /// Where the records of an engine are.
@@ -247,7 +256,7 @@ impl DataDirectory {
         found.map(|found| (found.engine, found.layout)).map_err(|error| DirectoryError::Io { path, error })
     }
 
-    fn check(&self, store_file: &Path, bytes: &[u8], wanted: EngineName) -> Result<(), DirectoryError> {
+    fn check(&self, store_file: &Path, bytes: &[u8], wanted: EngineName) -> Result<u32, DirectoryError> {
         // A newer layout may have other members: its number is all that is read of it.
         let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
         let layout = value.get("layout").and_then(serde_json::Value::as_u64);
@@ -261,7 +270,7 @@ impl DataDirectory {
         };
         let found: StoreFile = serde_json::from_slice(bytes).map_err(unreadable)?;
         if found.engine == wanted {
-            Ok(())
+            Ok(found.layout)
         } else {
             Err(DirectoryError::OtherEngine { path: self.path.clone(), engine: found.engine })
         }

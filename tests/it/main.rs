@@ -19,6 +19,8 @@ mod crash;
 #[cfg(feature = "service")]
 mod crowd;
 mod ed25519;
+#[cfg(feature = "service")]
+mod erasure;
 #[cfg(feature = "client")]
 mod exec;
 #[cfg(all(feature = "client", feature = "service"))]
@@ -28,12 +30,18 @@ mod hostile;
 mod keyrings;
 #[cfg(all(feature = "client", feature = "service"))]
 mod life;
+#[cfg(feature = "service")]
+mod lists;
+#[cfg(feature = "service")]
+mod logs;
 mod mutants;
 mod place;
 #[cfg(feature = "service")]
 mod problems;
 #[cfg(feature = "service")]
 mod projects;
+#[cfg(feature = "service")]
+mod redaction;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]

@@ -50,6 +50,24 @@ impl Place {
         Ran::from(self.command(arguments).output().unwrap())
     }
 
+    /// The files in which that stands, of all below.
+    #[cfg(feature = "service")]
+    pub(crate) fn files_with(&self, text: &str) -> Vec<String> {
+        let (mut open, mut found) = (vec![self.directory.path().to_owned()], Vec::new());
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+                {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        found
+    }
+
     /// The keyring beside the key that `exec` made.
     #[cfg(feature = "client")]
     pub(crate) fn keyring(&self) -> PathBuf {

@@ -166,10 +166,10 @@ impl Connection {
         body: &[u8],
     ) -> std::io::Result<Answer> {
         self.send(method, path, headers, body)?;
-        self.answer()
+        self.answer(method != "HEAD")
     }
 
-    fn answer(&mut self) -> std::io::Result<Answer> {
+    fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
         let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
@@ -183,7 +183,7 @@ impl Connection {
             let Some((name, value)) = line.trim_end().split_once(": ") else { break };
             headers.push((name.to_owned(), value.to_owned()));
         }
-        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = headers.iter().find(|(name, _)| has_body && name == "content-length");
         let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;

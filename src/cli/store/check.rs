@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<u8, Failure> {
 }
 
 fn tell(arguments: &CheckArguments, checked: &Checked) -> Result<(), Failure> {
-    let Checked { runs, records, sealed, faults } = checked;
+    let Checked { runs, records, sealed, faults, .. } = checked;
     if arguments.json {
         let faults: Vec<_> =
             faults.iter().map(|fault| serde_json::json!({ "of": fault.of, "what": fault.what })).collect();

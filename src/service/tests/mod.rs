@@ -19,10 +19,11 @@ use crate::evidence::key::SigningKey;
 use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, Verdict, verify};
 use crate::journal::{
-    Abort, Append, Close, Entry, GateDecision, NewGate, Opening, Periods, Refusal, Resolution, State,
+    Abort, Append, Close, Entry, GateDecision, Masks, NewGate, Opening, Periods, Refusal, Resolution, Rule,
+    Run, Settings, State,
 };
 use crate::store::contract::failing;
-use crate::store::embedded::{Embedded, MemoryEngine};
+use crate::store::embedded::{Embedded, Engine as _, MemoryEngine};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -75,6 +76,7 @@ fn start(
         }),
         limits,
         periods: Periods::default(),
+        max_log_bytes: 1 << 20,
         started_at,
     };
     let store = Arc::new(Embedded::new(failing(memory, writes, written)));
