@@ -80,7 +80,9 @@ fn an_export_takes_what_was_asked_for_and_refuses_whom_it_would_have_to_leave_so
     let url = server.url();
     let bearer = format!("Bearer {admin}");
     let headers = [("Content-Type", "application/json"), ("Authorization", bearer.as_str())];
-    for (project, result) in [("a/b", "succeeded"), ("a/b", "failed"), ("c", "succeeded")] {
+    let few = [("a/b", "succeeded"), ("a/b", "failed"), ("c", "succeeded")];
+    // More than one page.
+    for (project, result) in few.into_iter().chain([("many", "succeeded"); 101]) {
         let opened = server.request(
             "POST",
             "/v1/runs",
@@ -98,10 +100,10 @@ fn an_export_takes_what_was_asked_for_and_refuses_whom_it_would_have_to_leave_so
         assert_eq!(exported.status, 0, "{exported:?}");
         serde_json::from_str::<Value>(&exported.stdout).unwrap()["envelopes"].as_u64().unwrap()
     };
-    assert_eq!(count(&[]), 3);
+    assert_eq!((count(&[]), count(&["--project", "many"])), (104, 101));
     assert_eq!(count(&["--project", "a/b"]), 2);
     assert_eq!(count(&["--project", "a/b", "--result", "failed"]), 1);
-    assert_eq!(count(&["--since", "2026-01-01T00:00:00.000Z"]), 3);
+    assert_eq!(count(&["--since", "2026-01-01T00:00:00.000Z"]), 104);
     assert_eq!(count(&["--since", "2999-01-01T00:00:00.000Z"]), 0);
     for role in ["reader", "writer", "approver"] {
         let token = token(&place, &url, &admin, role);
