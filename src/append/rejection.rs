@@ -7,7 +7,7 @@ use crate::store::{Outcome, StoreError};
 /// Why a request was not answered with what it asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Rejection {
-    /// Too much is waiting for this run.
+    /// Too much is waiting for this run, or for what is done one at a time.
     Busy,
     /// There is too little disk.
     DiskFull { free_bytes: u64, min_free_bytes: u64 },
@@ -40,6 +40,7 @@ impl From<LogRefusal> for Rejection {
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Busy => Rejection::Busy,
             // Of which run is for the operator to find out, and for nobody else to know.
             StoreError::Corrupt { what, .. } => Rejection::Unavailable(format!(
                 "a stored {what} cannot be read; whoever runs the service should run `sealstone store check`"

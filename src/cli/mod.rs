@@ -15,6 +15,8 @@ mod verify;
 #[cfg(feature = "client")]
 mod exec;
 #[cfg(feature = "client")]
+mod export;
+#[cfg(feature = "client")]
 mod fetch;
 #[cfg(feature = "service")]
 mod log;
@@ -69,7 +71,7 @@ enum Command {
     /// Serve on this machine: record runs, seal them, show them
     #[cfg(feature = "service")]
     Serve(serve::ServeArguments),
-    /// Check the records of a service
+    /// Check, back up, restore and compact the records of a service
     #[cfg(feature = "service")]
     Store(store::StoreArguments),
     /// Make, list and forget the tokens of a service
@@ -82,6 +84,9 @@ enum Command {
     /// Fetch a sealed envelope from a service
     #[cfg(feature = "client")]
     Fetch(fetch::FetchArguments),
+    /// Export the sealed envelopes of a service, with its keyring, in one tar
+    #[cfg(feature = "client")]
+    Export(export::ExportArguments),
     /// Drop disclosures: the same seal, with less to read
     Pack(pack::PackArguments),
     /// Make a signing key
@@ -100,6 +105,10 @@ enum Command {
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
     Fetch(NotBuilt),
+    /// Export sealed envelopes (not in this build)
+    #[cfg(not(feature = "client"))]
+    #[command(hide = true)]
+    Export(NotBuilt),
     /// The records (not in this build)
     #[cfg(not(feature = "service"))]
     #[command(hide = true)]
@@ -172,6 +181,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "client")]
         Command::Fetch(arguments) => fetch::run(&arguments),
+        #[cfg(feature = "client")]
+        Command::Export(arguments) => export::run(&arguments),
         #[cfg(feature = "service")]
         Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "service")]
@@ -188,6 +199,8 @@ pub fn main() -> ExitCode {
         Command::Run(_) => NotBuilt::refuse("run", "client"),
         #[cfg(not(feature = "client"))]
         Command::Fetch(_) => NotBuilt::refuse("fetch", "client"),
+        #[cfg(not(feature = "client"))]
+        Command::Export(_) => NotBuilt::refuse("export", "client"),
         #[cfg(not(feature = "service"))]
         Command::Serve(_) => NotBuilt::refuse("serve", "service"),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -22,8 +22,16 @@ pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Path(evidence_id): Path<String>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
+    let query = Query::read(raw, &["disclosures"])?;
+    // Who has to have all of them hears it when some would be left out.
+    match query.one("disclosures")? {
+        None => {}
+        Some("all") => caller.check(Action::Disclose)?,
+        Some(_) => return Err(Problem::parameter("disclosures", "all expected, or nothing")),
+    }
     let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
     Ok(file(service.envelope_for(&caller, &evidence_id).await?, &headers))
 }

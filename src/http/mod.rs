@@ -1,6 +1,7 @@
 //! HTTP: every path on one screen.
 
 mod answer;
+mod backup;
 mod body;
 mod closing;
 mod entries;
@@ -60,6 +61,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/verify", post(envelopes::verify))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::forget))
+        .route("/v1/backup", get(backup::stream))
         .route("/v1/keys", get(keys::jwks))
         .route("/v1/keys.pem", get(keys::pem))
         .route("/healthz", get(health::live))

@@ -1,6 +1,7 @@
 //! What the service does, a file for each thing that can be asked of it. HTTP is thin above it.
 
 mod access;
+mod backup;
 mod closing;
 mod entries;
 mod envelopes;
@@ -34,6 +35,7 @@ pub(crate) use crate::logs::{LogAppend, LogReceipt, MAX_CHUNK_BYTES, Stream};
 pub(crate) use crate::store::layout::is_evidence_id;
 pub(crate) use crate::store::list::{Page, Place};
 pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
+pub(crate) use backup::Piece;
 pub(crate) use envelopes::StoredEnvelope;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::embedded::{Embedded, Engine, EngineError, FjallEngine, MemoryEngine, Op, SledEngine};
+use super::embedded::{Embedded, Engine, EngineError, FjallEngine, Frozen, MemoryEngine, Op, SledEngine};
 use super::list::{Dimension, Page, Place, Query, Wanted};
 use super::{Batch, Counter, Opened, Outcome, SealedFile, Sealing, Store};
 use crate::evidence::canonical;
@@ -47,6 +47,14 @@ impl Engine for FailingEngine {
                 Err(EngineError("no space left on device".into()))
             }
         }
+    }
+
+    fn freeze(&self) -> Result<Box<dyn Frozen>, EngineError> {
+        self.engine.freeze()
+    }
+
+    fn compact(&self) -> Result<(), EngineError> {
+        self.engine.compact()
     }
 }
 

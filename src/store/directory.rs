@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::embedded::lists::index_all;
 use super::embedded::{Embedded, Engine, FjallEngine, MemoryEngine, SledEngine};
 use super::layout::LAYOUT;
+use super::swap::Swap;
 use crate::files::write_durably;
 
 /// Which engine keeps the records.
@@ -27,6 +28,9 @@ pub(crate) enum EngineName {
 }
 
 impl EngineName {
+    /// Those that keep anything.
+    const ON_DISK: [EngineName; 2] = [EngineName::Fjall, EngineName::Sled];
+
     /// Its name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -83,6 +87,11 @@ pub(crate) enum DirectoryError {
         /// Which engine did.
         engine: EngineName,
     },
+    /// A restore into it did not come to its end.
+    Unfinished {
+        /// Which directory.
+        path: PathBuf,
+    },
 }
 
 impl fmt::Display for DirectoryError {
@@ -115,6 +124,11 @@ impl fmt::Display for DirectoryError {
                 "{} was written by {engine}; start with --engine {engine}, or name another --data-dir",
                 path.display(),
                 engine = engine.as_str()
+            ),
+            DirectoryError::Unfinished { path } => write!(
+                f,
+                "{} has records but no store.json: a restore into it did not end; remove it, and restore again",
+                path.display()
             ),
         }
     }
@@ -182,25 +196,64 @@ impl DataDirectory {
         let store_file = self.path.join("store.json");
         let layout = match fs::read(&store_file) {
             Ok(bytes) => self.check(&store_file, &bytes, engine)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_store_file(&store_file, engine)?;
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_empty()? => {
+                self.describe(engine, LAYOUT)?;
                 LAYOUT
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DirectoryError::Unfinished { path: self.path.clone() });
             }
             Err(error) => return Err(DirectoryError::Io { path: store_file, error }),
         };
-        let path = self.path.join(engine.as_str());
-        let opened: Result<Box<dyn Engine>, _> = match engine {
-            EngineName::Sled => SledEngine::open(&path).map(|engine| Box::new(engine) as _),
-            _ => FjallEngine::open(&path).map(|engine| Box::new(engine) as _),
-        };
-        let failed = |why: String| DirectoryError::Engine { path: path.clone(), why };
-        let store = Embedded::new(opened.map_err(|error| failed(error.to_string()))?);
+        self.swap(engine)
+            .settle()
+            .map_err(|error| DirectoryError::Io { path: self.engine_path(engine), error })?;
+        let path = self.engine_path(engine);
+        let store = Embedded::new(open_engine(engine, &path)?);
         if layout < LAYOUT {
             // Layout 1 had no index. A kill in between begins it anew.
-            index_all(&store).map_err(|error| failed(error.to_string()))?;
-            write_store_file(&store_file, engine)?;
+            index_all(&store).map_err(|error| DirectoryError::Engine { path, why: error.to_string() })?;
+            self.describe(engine, LAYOUT)?;
         }
         Ok(store)
+    }
+
+    /// Where the records of an engine are.
+    pub(super) fn engine_path(&self, engine: EngineName) -> PathBuf {
+        self.path.join(engine.as_str())
+    }
+
+    pub(super) fn swap(&self, engine: EngineName) -> Swap {
+        Swap::new(&self.path, engine.as_str())
+    }
+
+    /// Whether there is neither a store in it nor a part of one.
+    pub(super) fn is_empty(&self) -> Result<bool, DirectoryError> {
+        let mut places = vec![self.path.join("store.json")];
+        places.extend(EngineName::ON_DISK.map(|engine| self.engine_path(engine)));
+        for path in places {
+            match path.try_exists() {
+                Ok(false) => {}
+                Ok(true) => return Ok(false),
+                Err(error) => return Err(DirectoryError::Io { path, error }),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says durably which store is in it.
+    pub(super) fn describe(&self, engine: EngineName, layout: u32) -> Result<(), DirectoryError> {
+        let text = serde_json::to_string(&StoreFile { engine, layout }).expect("two plain members") + "\n";
+        let path = self.path.join("store.json");
+        write_durably(&path, text.as_bytes()).map_err(|error| DirectoryError::Io { path, error })
+    }
+
+    /// Which store is in it, and of which layout.
+    pub(crate) fn described(&self) -> Result<(EngineName, u32), DirectoryError> {
+        let path = self.path.join("store.json");
+        let found = fs::read(&path)
+            .and_then(|bytes| serde_json::from_slice::<StoreFile>(&bytes).map_err(io::Error::other));
+        found.map(|found| (found.engine, found.layout)).map_err(|error| DirectoryError::Io { path, error })
     }
 
     fn check(&self, store_file: &Path, bytes: &[u8], wanted: EngineName) -> Result<u32, DirectoryError> {
@@ -224,10 +277,14 @@ impl DataDirectory {
     }
 }
 
-fn write_store_file(path: &Path, engine: EngineName) -> Result<(), DirectoryError> {
-    let text = serde_json::to_string(&StoreFile { engine, layout: LAYOUT });
-    let text = text.expect("two plain members") + "\n";
-    write_durably(path, text.as_bytes()).map_err(|error| DirectoryError::Io { path: path.to_owned(), error })
+/// Opens the engine of a directory of its own.
+pub(super) fn open_engine(engine: EngineName, path: &Path) -> Result<Box<dyn Engine>, DirectoryError> {
+    let opened: Result<Box<dyn Engine>, _> = match engine {
+        EngineName::Fjall => FjallEngine::open(path).map(|engine| Box::new(engine) as _),
+        EngineName::Memory => Ok(Box::new(MemoryEngine::default()) as _),
+        EngineName::Sled => SledEngine::open(path).map(|engine| Box::new(engine) as _),
+    };
+    opened.map_err(|error| DirectoryError::Engine { path: path.to_owned(), why: error.to_string() })
 }
 
 /// How many bytes the file system of that path has left for us.

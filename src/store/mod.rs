@@ -10,6 +10,7 @@
 //! - The runs of a project are numbered without holes: an opening that does not take the next number is `Lost`.
 //! - Records never change, but for values that are erased from them ([`Store::rewrite`]). Nothing but [`layout`] encodes a stored key.
 
+pub(crate) mod backup;
 pub(crate) mod check;
 #[cfg(test)]
 #[allow(
@@ -20,10 +21,12 @@ pub(crate) mod check;
     reason = "a test fails by a panic"
 )]
 pub(crate) mod contract;
+pub(crate) mod copies;
 pub(crate) mod directory;
 pub(crate) mod embedded;
 pub(crate) mod layout;
 pub(crate) mod list;
+mod swap;
 
 use std::fmt;
 
@@ -170,6 +173,8 @@ pub(crate) enum Outcome {
 /// Why a store does not answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StoreError {
+    /// Another copy of it is being made.
+    Busy,
     /// What is stored is not what this program stores.
     Corrupt { what: &'static str, evidence_id: String },
     /// The engine failed.
@@ -179,6 +184,7 @@ pub(crate) enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StoreError::Busy => f.write_str("another copy of the records is being made; try again later"),
             StoreError::Corrupt { what, evidence_id } => {
                 write!(
                     f,
@@ -198,7 +204,7 @@ pub(crate) type AllRuns = (Vec<(Overview, Standing)>, Option<String>);
 type Read<T> = Result<T, StoreError>;
 
 /// A store of journals. Calls block.
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait Store: copies::Copies + Send + Sync {
     fn commit(&self, batches: &[Batch]) -> Vec<Outcome>;
     /// Whether it takes anything.
     fn health(&self) -> Result<(), String>;

@@ -25,6 +25,8 @@ const TABLE: &[(&str, &str, &str, &[&str])] = &[
     ("look at gate", "GET", "/v1/runs/{run}/gates/g", &ROLES),
     ("list", "GET", "/v1/runs", &ROLES),
     ("envelope", "GET", "/v1/envelopes/{sealed}", &ROLES),
+    ("full envelope", "GET", "/v1/envelopes/{sealed}?disclosures=all", &["auditor", "admin"]),
+    ("backup", "GET", "/v1/backup", &["admin"]),
     ("verification", "GET", "/v1/envelopes/{sealed}/verification", &ROLES),
     ("pack", "GET", "/v1/envelopes/{sealed}/pack", &ROLES),
     ("list envelopes", "GET", "/v1/envelopes", &ROLES),
@@ -188,6 +190,7 @@ fn an_admin_of_some_projects_governs_no_tokens_and_the_last_admin_stays() {
         ("POST", "/v1/tokens", json!({ "name": "x", "role": "admin" })),
         ("GET", "/v1/tokens", json!({})),
         ("DELETE", "/v1/tokens/x", json!({})),
+        ("GET", "/v1/backup", json!({})),
     ] {
         let answer = guarded.ask(&some, method, path, &sent);
         assert_eq!(

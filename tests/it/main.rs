@@ -10,6 +10,8 @@
 #[cfg(all(feature = "client", feature = "service"))]
 mod access;
 mod architecture;
+#[cfg(all(feature = "client", feature = "service"))]
+mod backup;
 mod canonical;
 mod commands;
 #[cfg(all(feature = "client", feature = "service"))]
@@ -23,6 +25,8 @@ mod ed25519;
 mod erasure;
 #[cfg(feature = "client")]
 mod exec;
+#[cfg(all(feature = "client", feature = "service"))]
+mod export;
 #[cfg(feature = "service")]
 mod hostile;
 mod keyrings;

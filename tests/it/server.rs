@@ -48,6 +48,7 @@ impl Server {
         Ok(Self { child, address })
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -53,6 +53,20 @@ fn a_data_directory_of_each_layout_opens_and_its_runs_go_on() {
 }
 
 #[test]
+fn records_of_a_newer_layout_are_neither_copied_nor_written_anew() {
+    let place = Place::new();
+    drop(Server::start(&place, &[]));
+    let newer = r#"{"engine":"fjall","layout":4000000000}"#;
+    place.write("records/store.json", newer);
+    for command in [["compact", "--json"], ["backup", "--out=b"]] {
+        let refused = place.run(&[["store"].as_slice(), &command, &["--data-dir", "records"]].concat());
+        assert!(refused.status == 73 && refused.stderr.contains("use the newer program"), "{refused:?}");
+    }
+    assert!(!place.path("b").exists());
+    assert_eq!(fs::read_to_string(place.path("records/store.json")).unwrap(), newer);
+}
+
+#[test]
 fn a_check_of_what_is_no_data_directory_says_so_and_makes_none() {
     let place = Place::new();
     let checked = place.run(&["store", "check", "--data-dir", "nowhere"]);

@@ -1,7 +1,7 @@
 //! Whatever keeps the service from its work is a reason that it tells.
 
 use super::*;
-use crate::store::embedded::{Engine, EngineError, Op};
+use crate::store::embedded::{Engine, EngineError, Frozen, Op};
 use crate::store::layout;
 
 /// Dies at its first write once it is told to.
@@ -28,6 +28,14 @@ impl Engine for DyingEngine {
     fn write(&self, ops: Vec<Op>) -> Result<(), EngineError> {
         assert_eq!(self.dies.load(Ordering::SeqCst), 0, "told to die");
         self.engine.write(ops)
+    }
+
+    fn freeze(&self) -> Result<Box<dyn Frozen>, EngineError> {
+        self.engine.freeze()
+    }
+
+    fn compact(&self) -> Result<(), EngineError> {
+        self.engine.compact()
     }
 }
 

@@ -1,20 +1,23 @@
 //! The embedded store: journals in an ordered key-value engine.
 
 mod batch;
+mod copies;
 mod engine;
 mod fjall;
 pub(super) mod lists;
 mod logs;
 mod memory;
 mod sled;
+mod spool;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::engine::{Engine, EngineError, Op};
+pub(crate) use self::engine::{Engine, EngineError, Frozen, Op};
 pub(crate) use self::fjall::FjallEngine;
 pub(crate) use self::memory::MemoryEngine;
 pub(crate) use self::sled::SledEngine;
@@ -37,11 +40,13 @@ pub(crate) struct Embedded {
     poisoned: OnceLock<String>,
     /// One commit at a time: what it expects is checked before it writes.
     committing: Mutex<()>,
+    /// Whether a copy of it all is being made.
+    copying: Arc<AtomicBool>,
 }
 
 impl Embedded {
     pub(crate) fn new(engine: Box<dyn Engine>) -> Self {
-        Self { engine, poisoned: OnceLock::new(), committing: Mutex::new(()) }
+        Self { engine, poisoned: OnceLock::new(), committing: Mutex::new(()), copying: Arc::default() }
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
