@@ -17,7 +17,7 @@ use super::{local_key, machine, signing_key};
 use crate::append::Surroundings;
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::key::SigningKey;
-use crate::http::{acceptor, router, serve};
+use crate::http::{Site, acceptor, router, serve};
 use crate::journal::Periods;
 use crate::service::Service;
 use crate::store::directory::{DataDirectory, EngineName};
@@ -106,7 +106,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         check_address(arguments, service.had_tokens())?;
         tell(arguments, address, &keyid, made_key.then_some(&key_path), service.had_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
-        serve(listener, tls, router(service.clone()), asked_to_end()).await;
+        let site = Site { https: tls.is_some() || arguments.behind_proxy };
+        serve(listener, tls, router(service.clone(), site), asked_to_end()).await;
         Ok(0)
     });
     // What is left is nothing that anybody waits for: seals are finished at the next start.

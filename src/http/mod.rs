@@ -11,12 +11,14 @@ mod health;
 mod impatient;
 mod kept;
 mod keys;
+mod origin;
 mod path;
 mod problem;
 mod projects;
 mod query;
 mod runs;
 mod serve;
+mod session;
 mod tls;
 mod tokens;
 
@@ -26,12 +28,13 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
+pub(crate) use self::origin::Site;
 pub(crate) use self::serve::serve;
 pub(crate) use self::tls::acceptor;
 use crate::service::Service;
 
 /// The routes of API.md section 2.
-pub(crate) fn router(service: Arc<Service>) -> Router {
+pub(crate) fn router(service: Arc<Service>, site: Site) -> Router {
     Router::new()
         .route("/v1/runs", get(runs::list).post(runs::open))
         .route("/v1/runs/{run}", get(runs::snapshot))
@@ -45,6 +48,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/envelopes/{evidence_id}/pack", get(envelopes::pack))
         .route("/v1/projects/{*project}", get(projects::look).put(projects::settle))
         .route("/v1/verify", post(envelopes::verify))
+        .route("/v1/session", get(session::look).post(session::begin).delete(session::end))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::forget))
         .route("/v1/keys", get(keys::jwks))
@@ -53,6 +57,6 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/readyz", get(health::ready))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(from_fn_with_state(service.clone(), guard::let_in))
+        .layer(from_fn_with_state((service.clone(), site), guard::let_in))
         .with_state(service)
 }

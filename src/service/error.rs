@@ -22,12 +22,18 @@ pub(crate) enum ServiceError {
     ProjectForbidden { project: String },
     /// There is no such project for the caller.
     ProjectUnknown,
+    /// There is no token yet that a session could stand for.
+    NoTokens,
     /// The run is not sealed yet.
     NotSealed { state: State },
     /// It was not recorded.
     Rejected(Rejection),
     /// A run_id is in several projects.
     RunAmbiguous { projects: Vec<String> },
+    /// The caller's session ended, or its token, while they asked.
+    SessionGone,
+    /// There is no session that could end: the caller was let in without.
+    SessionNone,
     /// The run is closed, and could not be sealed yet.
     SealPending { why: String },
 }
@@ -50,8 +56,11 @@ impl ServiceError {
             ServiceError::Forbidden { .. } => ("forbidden", 403),
             ServiceError::ProjectForbidden { .. } => ("project_forbidden", 403),
             ServiceError::ProjectUnknown => ("project_not_found", 404),
+            ServiceError::NoTokens => ("no_tokens", 409),
             ServiceError::NotSealed { .. } => ("envelope_not_found", 404),
             ServiceError::RunAmbiguous { .. } => ("run_ambiguous", 409),
+            ServiceError::SessionGone => ("session_invalid", 401),
+            ServiceError::SessionNone => ("session_not_found", 404),
             ServiceError::SealPending { .. } => ("seal_pending", 503),
             ServiceError::Rejected(Rejection::Busy) => ("busy", 503),
             ServiceError::Rejected(Rejection::DiskFull { .. }) => ("disk_full", 507),
@@ -118,6 +127,9 @@ impl fmt::Display for ServiceError {
                 write!(f, "this token is not for the project {project:?}")
             }
             ServiceError::ProjectUnknown => f.write_str("there is no such project"),
+            ServiceError::NoTokens => f.write_str(
+                "there are no tokens yet: whoever is on this machine is admin, and needs no session",
+            ),
             ServiceError::NotSealed { state } => write!(
                 f,
                 "the run is {}; its envelope is there once it is finalized and sealed",
@@ -126,6 +138,10 @@ impl fmt::Display for ServiceError {
             ServiceError::RunAmbiguous { projects } => {
                 write!(f, "several projects have a run of that name ({}); add ?project=", projects.join(", "))
             }
+            ServiceError::SessionGone => f.write_str("this session is over; sign in again"),
+            ServiceError::SessionNone => f.write_str(
+                "this request came without a session; a token is ended with DELETE /v1/tokens/{id}",
+            ),
             ServiceError::SealPending { why } => write!(
                 f,
                 "the run is closed and its record safe, but it cannot be sealed now: {why}; it is tried again, ask later"

@@ -10,6 +10,7 @@ mod keys;
 mod projects;
 mod runs;
 mod sealer;
+mod sessions;
 mod sweeper;
 #[cfg(test)]
 #[allow(
@@ -26,7 +27,9 @@ use std::sync::Arc;
 
 pub(crate) use crate::append::Done;
 pub(crate) use crate::store::layout::is_evidence_id;
-pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
+pub(crate) use access::{
+    Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Session, SessionSecret, Token,
+};
 pub(crate) use envelopes::{StoredEnvelope, judge};
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;

@@ -256,6 +256,21 @@ fn a_sealed_file_counts_once_its_seal_is_recorded() {
 }
 
 #[test]
+fn sessions_come_and_go_in_one_write_and_are_no_tokens() {
+    each_engine(|engine, store| {
+        let [a, b, c] = ["a", "b", "c"].map(Digest::of);
+        store.put_token(a, "token").unwrap();
+        store.change_sessions(Some((a, "1")), &[]).unwrap();
+        store.change_sessions(Some((b, "2")), &[]).unwrap();
+        store.change_sessions(Some((c, "3")), &[a, b]).unwrap();
+        assert_eq!(store.sessions().unwrap(), [(c, "3".to_owned())], "{engine}");
+        store.change_sessions(None, &[c]).unwrap();
+        assert_eq!(store.sessions().unwrap(), []);
+        assert_eq!(store.tokens().unwrap(), [(a, "token".to_owned())]);
+    });
+}
+
+#[test]
 fn what_was_committed_is_there_when_the_directory_is_opened_again() {
     for (engine, open) in &ENGINES[..2] {
         let place = tempfile::TempDir::new().unwrap();

@@ -34,6 +34,8 @@ mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
 mod server;
+#[cfg(all(feature = "client", feature = "service"))]
+mod sessions;
 #[cfg(feature = "service")]
 mod stores;
 #[cfg(all(feature = "client", feature = "service"))]

@@ -3,6 +3,7 @@
 mod accepted;
 mod closing;
 mod damage;
+mod sessions;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
