@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::evidence::digest::{Digest, Hasher};
@@ -30,12 +31,25 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if leads_to_stream(path) || fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return OpenOptions::new().append(true).open(path)?.write_all(bytes);
     }
+    replace(path, bytes, 0o666)
+}
+
+/// Like [`write_durably`], for its owner alone, and never into a stream.
+pub(crate) fn write_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(io::Error::other("not a regular file")),
+        _ => replace(path, bytes, 0o600),
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = directory_of(&target);
     let draft = directory.join(format!(".sealstone-{}.tmp", fresh_name()?));
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(mode)
         .open(&draft)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&draft, &target));

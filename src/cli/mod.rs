@@ -3,6 +3,7 @@
 mod exit;
 mod input;
 mod keygen;
+mod keyring_file;
 mod keys;
 mod local_key;
 mod pack;
@@ -14,7 +15,8 @@ mod verify;
 mod exec;
 #[cfg(feature = "client")]
 mod fetch;
-#[cfg(any(feature = "client", feature = "service"))]
+#[cfg(feature = "service")]
+mod hangup;
 mod machine;
 #[cfg(any(feature = "client", feature = "service"))]
 mod quantity;
@@ -24,7 +26,6 @@ mod run;
 mod serve;
 #[cfg(feature = "client")]
 mod server;
-#[cfg(any(feature = "client", feature = "service"))]
 mod signing_key;
 #[cfg(feature = "service")]
 mod store;
@@ -80,7 +81,7 @@ enum Command {
     Pack(pack::PackArguments),
     /// Make a signing key
     Keygen(keygen::KeygenArguments),
-    /// Look at keyrings
+    /// Look at keyrings; replace a signing key, say until when keys count
     Keys(keys::KeysArguments),
     /// Run a command as a step (not in this build)
     #[cfg(not(feature = "client"))]

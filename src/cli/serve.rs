@@ -13,13 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, UNREADABLE, answer};
 use super::quantity::{Bytes, Period};
 use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable};
-use super::{local_key, machine, signing_key};
+use super::{hangup, local_key, machine, signing_key};
 use crate::append::Surroundings;
 use crate::evidence::envelope::limits::Limits;
-use crate::evidence::key::SigningKey;
 use crate::http::{Site, acceptor, router, serve};
 use crate::journal::Periods;
-use crate::service::Service;
+use crate::service::{Service, Signing};
 use crate::store::directory::{DataDirectory, EngineName};
 
 /// Serves on this machine: records runs, seals them, shows and verifies envelopes. Makes its data directory and its key at
@@ -71,6 +70,7 @@ pub(super) struct ServeArguments {
 const SERVE_HELP: &str = "\
 Without tokens it serves only this machine (a loopback address), and whoever reaches that is admin. The first token is made while it
 does not run: sealstone token create NAME --role admin --data-dir DIR; more then with `token create --server URL`.
+SIGHUP: key and keyring are read anew, as after `sealstone keys rotate`; what cannot be taken changes nothing.
 SIGTERM or SIGINT ends it: requests under way are answered, then it stops. Records that were acknowledged are on the disk.";
 
 impl ServeArguments {
@@ -87,6 +87,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     let own_key = directory.path().join("key.pem");
     let key_path = arguments.given_key().unwrap_or(own_key);
     let (key, made_key) = signing_key::read_or_make(&key_path)?;
+    let signing = Signing { key, keyring: signing_key::keyring_beside(&key_path)? };
     let tls = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(certificates), Some(key)) => {
             Some(acceptor(certificates, key).map_err(|error| Failure::new(UNREADABLE, error))?)
@@ -101,9 +102,14 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
             Failure::new(UNAVAILABLE, format!("cannot listen on {}: {error}{advice}", arguments.listen))
         })?;
         let address = listener.local_addr().unwrap_or(arguments.listen);
-        let keyid = key.public().keyid();
-        let service = start(arguments, &directory, key)?;
+        let keyid = signing.key.public().keyid();
+        let service = start(arguments, &directory, signing)?;
         check_address(arguments, service.had_tokens())?;
+        let taker = service.clone();
+        hangup::take_keys(key_path.clone(), move |key, keyring| {
+            let taken = taker.take_keys(Signing { key, keyring });
+            taken.map(|taken| taken.to_string()).map_err(|error| error.to_string())
+        });
         tell(arguments, address, &keyid, made_key.then_some(&key_path), service.had_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
         let site = Site { https: tls.is_some() || arguments.behind_proxy };
@@ -148,7 +154,7 @@ fn check_address(arguments: &ServeArguments, has_tokens: bool) -> Result<(), Fai
 fn start(
     arguments: &ServeArguments,
     directory: &DataDirectory,
-    key: SigningKey,
+    signing: Signing,
 ) -> Result<Arc<Service>, Failure> {
     let store = directory.store(arguments.engine).map_err(|error| Failure::new(CANNOT_WRITE, error))?;
     let surroundings = Surroundings {
@@ -164,7 +170,7 @@ fn start(
     };
     let disk =
         (arguments.engine != EngineName::Memory).then(|| (directory.path().to_owned(), arguments.min_free.0));
-    Service::start(Arc::new(store), key, surroundings, disk, arguments.rate_limit)
+    Service::start(Arc::new(store), signing, surroundings, disk, arguments.rate_limit)
         .map_err(|error| Failure::new(CANNOT_WRITE, format!("cannot start: {error}")))
 }
 

@@ -33,14 +33,14 @@ pub(crate) use access::{
 pub(crate) use envelopes::{StoredEnvelope, judge};
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
+pub(crate) use keys::{KeyRefused, Signing};
 pub(crate) use runs::RunFilter;
 
 use tokio::sync::Semaphore;
 
+use self::keys::Keys;
 use self::sealer::Sealer;
 use crate::append::{Committer, DiskGuard, Lanes, Opens, Surroundings};
-use crate::evidence::key::SigningKey;
-use crate::evidence::keyring::{Keyring, Terms};
 use crate::store::{Store, StoreError};
 
 /// How many whole envelopes are read and sent at once: each may have tens of megabytes.
@@ -61,29 +61,27 @@ pub(crate) struct Service {
     /// For files that are posted to be judged.
     judging: Arc<Semaphore>,
     surroundings: Arc<Surroundings>,
-    keyring: Keyring,
+    keys: Arc<Keys>,
 }
 
 impl Service {
     /// Starts on a store, and registers the key. What was closing when the service before it ended is sealed by [`sweep`](Self::sweep).
     pub(crate) fn start(
         store: Arc<dyn Store>,
-        key: SigningKey,
+        signing: Signing,
         surroundings: Surroundings,
         disk: Option<(PathBuf, u64)>,
         rate_limit: Option<u32>,
-    ) -> Result<Arc<Self>, StoreError> {
+    ) -> Result<Arc<Self>, KeyRefused> {
         let surroundings = Arc::new(surroundings);
-        let keyring = keys::register(&*store, key.public())?;
+        let keys = Keys::open(store.clone(), signing, (surroundings.now)())?;
         let guard = disk.map(|(path, min_free_bytes)| DiskGuard { path, min_free_bytes });
         let committer = Committer::start(store.clone(), guard);
         let committer = Arc::new(committer.map_err(|error| StoreError::Engine(error.to_string()))?);
         let lanes = Lanes::new(store.clone(), committer.clone(), surroundings.clone());
         let opens = Opens::new(store.clone(), committer.clone(), lanes.clone(), surroundings.clone());
-        let mut own = Keyring::new();
-        own.add(key.public(), Terms::default()).expect("one key cannot contradict itself");
         let sealer =
-            Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), key, own);
+            Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), keys.clone());
         let gatekeeper = Gatekeeper::open(store.clone(), rate_limit)?;
         let (whole, judging) =
             (Arc::new(Semaphore::new(WHOLE_AT_ONCE)), Arc::new(Semaphore::new(JUDGED_AT_ONCE)));
@@ -97,7 +95,7 @@ impl Service {
             whole,
             judging,
             surroundings,
-            keyring,
+            keys,
         }))
     }
 
@@ -107,6 +105,7 @@ impl Service {
         if !self.committer.is_alive() {
             reasons.push("the writer has died; restart the service".into());
         }
+        reasons.extend(self.keys.current().check((self.surroundings.now)()).err().map(|why| why.to_string()));
         reasons.extend(self.sealer.failures());
         reasons
     }

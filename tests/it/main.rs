@@ -22,6 +22,7 @@ mod exec;
 #[cfg(feature = "service")]
 mod hostile;
 mod keyrings;
+mod keys;
 #[cfg(all(feature = "client", feature = "service"))]
 mod life;
 mod mutants;
@@ -30,6 +31,8 @@ mod place;
 mod problems;
 #[cfg(feature = "service")]
 mod projects;
+#[cfg(feature = "service")]
+mod rotation;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]

@@ -3,6 +3,7 @@
 mod accepted;
 mod closing;
 mod damage;
+mod keys;
 mod sessions;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -10,13 +11,14 @@ use std::sync::{Arc, LazyLock};
 
 use tokio::runtime::Runtime;
 
-use super::{Caller, Service, ServiceError};
+use super::{Caller, Service, ServiceError, Signing};
 use crate::append::{Ask, Rejection, Surroundings};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::key::SigningKey;
+use crate::evidence::keyring::Keyring;
 use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, Verdict, verify};
 use crate::journal::{
@@ -80,7 +82,8 @@ fn start(
     };
     let store = Arc::new(Embedded::new(failing(memory, writes, written)));
     // A disk that fails at once lets no service start; the next one works.
-    Service::start(store, key(), surroundings, None, None)
+    let signing = Signing { key: key(), keyring: Keyring::new() };
+    Service::start(store, signing, surroundings, None, None)
         .unwrap_or_else(|_| start(memory, clock, limits, usize::MAX, false))
 }
 
