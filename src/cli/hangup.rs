@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Failure;
-use super::signing_key;
 use super::style::{BAD, FAINT, RESET, printable};
+use super::{key_file, signing_key};
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::Keyring;
 
@@ -34,7 +34,7 @@ pub(super) fn take_keys(
 }
 
 fn read(path: &Path) -> Result<(SigningKey, Keyring), Failure> {
-    Ok((signing_key::read(path)?, signing_key::keyring_beside(path)?))
+    Ok((key_file::read(path)?, signing_key::keyring_beside(path)?))
 }
 
 /// The terminal that hung up may be the one to tell: then nobody is told.

@@ -2,6 +2,7 @@
 
 mod exit;
 mod input;
+mod key_file;
 mod keygen;
 mod keyring_file;
 mod keys;
@@ -26,6 +27,7 @@ mod run;
 mod serve;
 #[cfg(feature = "client")]
 mod server;
+#[cfg(any(feature = "client", feature = "service"))]
 mod signing_key;
 #[cfg(feature = "service")]
 mod store;

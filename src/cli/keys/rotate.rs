@@ -12,7 +12,7 @@ use clap::Args;
 use super::super::exit::{CANNOT_WRITE, Failure, answer};
 use super::super::keyring_file::KeyringFile;
 use super::super::style::{FAINT, RESET, printable};
-use super::super::{local_key, machine, signing_key};
+use super::super::{key_file, local_key, machine};
 use super::WhichKey;
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::Terms;
@@ -55,7 +55,7 @@ impl Rotation {
     fn new(path: &Path, keep_old: bool, now: Timestamp) -> Result<Self, Failure> {
         // Opened first: who rotates at the same time waits here, and then finds the new key.
         let mut keyring = open_keyring(path)?;
-        let old = signing_key::read(path)?;
+        let old = key_file::read(path)?;
         let new = local_key::fresh().map_err(|error| cannot_write(path, &error))?;
         if keyring.keyring.get(&old.public().keyid()).is_none() {
             keyring.keyring.replace(old.public(), Terms::default());
@@ -137,7 +137,7 @@ mod tests {
             Rotation::STEPS.iter().take(steps).for_each(|step| step(&rotation).unwrap());
             drop(rotation);
             let holds = |now: Timestamp| {
-                let key = signing_key::read(&path).unwrap().public();
+                let key = key_file::read(&path).unwrap().public();
                 let keyring = open_keyring(&path).unwrap().keyring;
                 let trusted = keyring.get(&key.keyid()).expect("the keyring has the key");
                 assert!(trusted.terms.covers_time(now) && !trusted.terms.revoked, "after {steps} steps");

@@ -6,7 +6,7 @@ use super::super::exit::{Failure, answer};
 use super::super::keyring_file::KeyringFile;
 use super::super::local_key;
 use super::super::style::{BAD, FAINT, RESET, printable};
-use super::super::{machine, signing_key};
+use super::super::{key_file, machine};
 use super::WhichKey;
 use super::rotate::{cannot_write, open_keyring};
 use crate::evidence::key::PublicKey;
@@ -65,7 +65,7 @@ impl Of {
         }
         let file = open_keyring(&path)?;
         let (keyid, found) = self.look_up(&file)?;
-        let current = signing_key::read(&path).ok().map(|key| key.public());
+        let current = key_file::read(&path).ok().map(|key| key.public());
         Ok(Change { file, keyid, found, current })
     }
 
