@@ -1,9 +1,10 @@
-//! SIGHUP: the service takes key and keyring anew.
+//! SIGHUP: the service takes key and keyring anew, or ends with its terminal.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Failure;
@@ -21,8 +22,13 @@ pub(super) fn take_keys(
     // Where signals cannot be heard, SIGHUP ends the process as it always did.
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
     let (path, take) = (Arc::new(path), Arc::new(take));
+    let at_terminal = std::io::stdin().is_terminal();
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
+            // The terminal that it was started from is gone: whoever closed it wants no service to stay.
+            if at_terminal && !std::io::stdin().is_terminal() {
+                let _ = kill_process(getpid(), Signal::TERM);
+            }
             let (path, take) = (path.clone(), take.clone());
             let taken = tokio::task::spawn_blocking(move || {
                 let (key, keyring) = read(&path).map_err(|failure| failure.message().to_owned())?;

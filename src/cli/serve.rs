@@ -1,5 +1,6 @@
 //! `sealstone serve`: the service, from nothing to an address.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -223,5 +224,6 @@ async fn asked_to_end() {
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-    anstream::eprintln!("{FAINT}ending: requests under way are answered{RESET}");
+    // The terminal may be gone.
+    let _ = writeln!(anstream::stderr(), "{FAINT}ending: requests under way are answered{RESET}");
 }

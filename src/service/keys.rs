@@ -23,7 +23,7 @@ pub(crate) enum KeyRefused {
     Ended { keyid: String, not_after: Timestamp },
     /// It counts for nothing.
     Revoked { keyid: String },
-    /// It cannot be registered.
+    /// The store does not answer, or does not take it.
     Store(StoreError),
 }
 

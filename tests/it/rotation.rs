@@ -130,7 +130,7 @@ fn what_a_revoked_key_sealed_is_rejected_with_the_served_keyring_for_good() {
 
 #[test]
 fn what_cannot_be_taken_leaves_key_and_keyring_as_they_were() {
-    let serving = Serving::new();
+    let mut serving = Serving::new();
     let (_, old) = serving.sealed();
     let served = serving.served();
     let read = |name: &str| std::fs::read(serving.place.path(name)).unwrap();
@@ -162,6 +162,11 @@ fn what_cannot_be_taken_leaves_key_and_keyring_as_they_were() {
     assert!(!serving.place.path("records/key.pem").exists(), "no key is made by the way");
     serving.place.write("records/key.pem", &key);
     assert!(serving.server.hangup().contains(&format!("sealed by {old}")));
+    // Nor is anything served when nobody knows on what terms.
+    serving.place.write("records/keyring.json", "{}");
+    serving.server.kill();
+    let refused = Server::try_start(&serving.place, &[]).err().expect("it started");
+    assert!(refused.starts_with("2 ") && refused.contains("keyring.invalid"), "{refused}");
 }
 
 #[test]
