@@ -31,7 +31,16 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_no_file(path) {
         return OpenOptions::new().append(true).open(path)?.write_all(bytes);
     }
-    let mut draft = Draft::new(path, 0o666)?;
+    replace(path, bytes, 0o666)
+}
+
+/// Like [`write_durably`], for its owner alone, and never into a stream.
+pub(crate) fn write_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut draft = Draft::new(path, mode)?;
     draft.file.write_all(bytes)?;
     draft.keep()
 }

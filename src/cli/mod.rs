@@ -4,7 +4,9 @@
 mod config;
 mod exit;
 mod input;
+mod key_file;
 mod keygen;
+mod keyring_file;
 mod keys;
 mod local_key;
 mod pack;
@@ -19,6 +21,7 @@ mod export;
 #[cfg(feature = "client")]
 mod fetch;
 #[cfg(feature = "service")]
+mod hangup;
 mod log;
 #[cfg(any(feature = "client", feature = "service"))]
 mod machine;
@@ -91,7 +94,7 @@ enum Command {
     Pack(pack::PackArguments),
     /// Make a signing key
     Keygen(keygen::KeygenArguments),
-    /// Look at keyrings
+    /// Look at keyrings; replace a signing key, say until when keys count
     Keys(keys::KeysArguments),
     /// Run a command as a step (not in this build)
     #[cfg(not(feature = "client"))]

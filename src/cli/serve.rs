@@ -1,5 +1,6 @@
 //! `sealstone serve`: the service, from nothing to an address.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +15,12 @@ use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, UNREADABLE, answer};
 use super::log::LogArguments;
 use super::quantity::{Bytes, Period};
 use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable};
-use super::{local_key, machine, signing_key};
+use super::{hangup, local_key, machine, signing_key};
 use crate::append::Surroundings;
 use crate::evidence::envelope::limits::Limits;
-use crate::evidence::key::SigningKey;
-use crate::http::{Places, acceptor, router, serve};
+use crate::http::{Places, Site, acceptor, router, serve};
 use crate::journal::Periods;
-use crate::service::Service;
+use crate::service::{Service, Signing};
 use crate::store::directory::{DataDirectory, EngineName};
 use crate::store::layout::LAYOUT;
 
@@ -78,6 +78,7 @@ pub(super) struct ServeArguments {
 const SERVE_HELP: &str = "\
 Without tokens it serves only this machine (a loopback address), and whoever reaches that is admin. The first token is made while it
 does not run: sealstone token create NAME --role admin --data-dir DIR; more then with `token create --server URL`.
+SIGHUP: key and keyring are read anew, as after `sealstone keys rotate`; what cannot be taken changes nothing.
 SIGTERM or SIGINT ends it: requests under way are answered, then it stops. Records that were acknowledged are on the disk.";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -101,6 +102,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     let own_key = directory.path().join("key.pem");
     let key_path = arguments.given_key().unwrap_or(own_key);
     let (key, made_key) = signing_key::read_or_make(&key_path)?;
+    let signing = Signing { key, keyring: signing_key::keyring_beside(&key_path)? };
     let tls = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(certificates), Some(key)) => {
             Some(acceptor(certificates, key).map_err(|error| Failure::new(UNREADABLE, error))?)
@@ -115,13 +117,19 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
             Failure::new(UNAVAILABLE, format!("cannot listen on {}: {error}{advice}", arguments.listen))
         })?;
         let address = listener.local_addr().unwrap_or(arguments.listen);
-        let keyid = key.public().keyid();
-        let service = start(arguments, &directory, key)?;
+        let keyid = signing.key.public().keyid();
+        let service = start(arguments, &directory, signing)?;
         check_address(arguments, service.had_tokens())?;
+        let taker = service.clone();
+        hangup::take_keys(key_path.clone(), move |key, keyring| {
+            let taken = taker.take_keys(Signing { key, keyring });
+            taken.map(|taken| taken.to_string()).map_err(|error| error.to_string())
+        });
         tell(arguments, address, &keyid, made_key.then_some(&key_path), service.had_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
         let places = Places::new(connections, service.figures().clone());
-        serve(listener, tls, router(service.clone()), places, asked_to_end(&arguments.log)).await;
+        let site = Site { https: tls.is_some() || arguments.behind_proxy };
+        serve(listener, tls, router(service.clone(), site), places, asked_to_end(&arguments.log)).await;
         tracing::info!("ended");
         Ok(0)
     });
@@ -166,7 +174,7 @@ fn check_address(arguments: &ServeArguments, has_tokens: bool) -> Result<(), Fai
 fn start(
     arguments: &ServeArguments,
     directory: &DataDirectory,
-    key: SigningKey,
+    signing: Signing,
 ) -> Result<Arc<Service>, Failure> {
     let store = directory.store(arguments.engine).map_err(|error| Failure::new(CANNOT_WRITE, error))?;
     let surroundings = Surroundings {
@@ -183,7 +191,7 @@ fn start(
     };
     let disk =
         (arguments.engine != EngineName::Memory).then(|| (directory.path().to_owned(), arguments.min_free.0));
-    Service::start(Arc::new(store), key, surroundings, disk, arguments.rate_limit)
+    Service::start(Arc::new(store), signing, surroundings, disk, arguments.rate_limit)
         .map_err(|error| Failure::new(CANNOT_WRITE, format!("cannot start: {error}")))
 }
 
@@ -243,6 +251,7 @@ async fn asked_to_end(log: &LogArguments) {
     }
     tracing::info!("ending");
     if !log.is_json() {
-        anstream::eprintln!("{FAINT}ending: requests under way are answered{RESET}");
+        // The terminal may be gone.
+        let _ = writeln!(anstream::stderr(), "{FAINT}ending: requests under way are answered{RESET}");
     }
 }

@@ -163,6 +163,13 @@ impl Client {
         self.pour(&["v1", "backup"], into).await
     }
 
+    /// Has the service remove from its files what was deleted, overwritten or erased. Durable once it returns.
+    pub async fn compact(&self) -> Result<(), ClientError> {
+        let path = &["v1", "compaction"];
+        let call = Call { method: Method::POST, path, query: &[], body: None, if_match: None };
+        self.call(call).await.map(drop)
+    }
+
     /// Makes a token: `name`, `role`, and perhaps `projects` and `expires_at`. The answer has the token in it, this once.
     pub async fn create_token(&self, members: &Object<'_>) -> Result<serde_json::Value, ClientError> {
         self.post(&["v1", "tokens"], (JSON, members.canonical().into_owned()), None).await

@@ -115,7 +115,7 @@ pub(super) async fn verify(
         Some("none") => false,
         Some(_) => return Err(Problem::parameter("trust", "none expected, or nothing")),
     };
-    let mut held = Held { keyring: trusted.then(|| service.keyring().clone()), ..Held::default() };
+    let mut held = Held { keyring: trusted.then(|| (*service.keyring()).clone()), ..Held::default() };
     for head in query.all("head") {
         let parsed =
             head.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash.parse().ok()?)));

@@ -44,6 +44,18 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Once it returns, no file of the store has anything of what was deleted, overwritten or erased before. Recording goes on.
+    pub(crate) async fn compact(&self, caller: &Caller) -> Result<(), ServiceError> {
+        self.check_still(caller)?;
+        caller.check_governs()?;
+        match self.read(|store| store.compact()).await? {
+            true => Ok(()),
+            false => Err(ServiceError::CompactionOffline),
+        }
+    }
+}
+
 /// Hands on what is written to it.
 struct Pieces {
     sender: Sender<Piece>,

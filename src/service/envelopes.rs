@@ -66,7 +66,7 @@ impl Service {
     pub(crate) async fn verification(&self, evidence_id: &str) -> Result<Report, ServiceError> {
         let (_, stored) = self.envelope(evidence_id).await?;
         let place = self.judge_place().await?;
-        let held = Held { keyring: Some(self.keyring.clone()), ..Held::default() };
+        let held = Held { keyring: Some((*self.keyring()).clone()), ..Held::default() };
         self.judge(stored.file, held, (place, stored.place)).await
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum ServiceError {
     FirstToken,
     /// The token is the last that can make others.
     LastAdmin,
+    /// The engine can be compacted only while nothing is served from it.
+    CompactionOffline,
     /// The caller's token was deleted, or ended, while they asked.
     TokenGone,
     /// The caller's role may not do that.
@@ -29,6 +31,8 @@ pub(crate) enum ServiceError {
     LogDeleted,
     /// The attempt of the step has no log.
     LogNotFound,
+    /// There is no token yet that a session could stand for.
+    NoTokens,
     /// The run is not sealed yet.
     NotSealed { state: State },
     /// The run goes on, and what is asked for is for those that are sealed.
@@ -37,6 +41,10 @@ pub(crate) enum ServiceError {
     Rejected(Rejection),
     /// A run_id is in several projects.
     RunAmbiguous { projects: Vec<String> },
+    /// The caller's session ended, or its token, while they asked.
+    SessionGone,
+    /// There is no session that could end: the caller was let in without.
+    SessionNone,
     /// The run is closed, and could not be sealed yet.
     SealPending { why: String },
 }
@@ -55,6 +63,7 @@ impl ServiceError {
         match self {
             ServiceError::FirstToken => ("first_token", 409),
             ServiceError::LastAdmin => ("last_admin", 409),
+            ServiceError::CompactionOffline => ("compaction_offline", 409),
             ServiceError::TokenGone => ("token_invalid", 401),
             ServiceError::Forbidden { .. } => ("forbidden", 403),
             ServiceError::ProjectForbidden { .. } => ("project_forbidden", 403),
@@ -62,9 +71,12 @@ impl ServiceError {
             ServiceError::DisclosureNotFound => ("disclosure_not_found", 404),
             ServiceError::LogDeleted => ("log_deleted", 410),
             ServiceError::LogNotFound => ("log_not_found", 404),
+            ServiceError::NoTokens => ("no_tokens", 409),
             ServiceError::NotSealed { .. } => ("envelope_not_found", 404),
             ServiceError::NotYet { .. } => ("run_not_sealed", 409),
             ServiceError::RunAmbiguous { .. } => ("run_ambiguous", 409),
+            ServiceError::SessionGone => ("session_invalid", 401),
+            ServiceError::SessionNone => ("session_not_found", 404),
             ServiceError::SealPending { .. } => ("seal_pending", 503),
             ServiceError::Rejected(Rejection::Busy) => ("busy", 503),
             ServiceError::Rejected(Rejection::DiskFull { .. }) => ("disk_full", 507),
@@ -140,6 +152,9 @@ impl fmt::Display for ServiceError {
             ServiceError::LastAdmin => f.write_str(
                 "no other token for good is an admin's for all projects; make one before this is deleted",
             ),
+            ServiceError::CompactionOffline => f.write_str(
+                "this engine is compacted while the service does not run: sealstone store compact --data-dir DIR",
+            ),
             ServiceError::TokenGone => f.write_str("this token does not count any more"),
             ServiceError::Forbidden { action } => {
                 write!(f, "the role of this token may not {}; ask for one that may", action.in_words())
@@ -158,6 +173,9 @@ impl fmt::Display for ServiceError {
             ServiceError::NotYet { state } => {
                 write!(f, "the run is {}; this can be asked for once it is sealed", state.as_str())
             }
+            ServiceError::NoTokens => f.write_str(
+                "there are no tokens yet: whoever is on this machine is admin, and needs no session",
+            ),
             ServiceError::NotSealed { state } => write!(
                 f,
                 "the run is {}; its envelope is there once it is finalized and sealed",
@@ -166,6 +184,10 @@ impl fmt::Display for ServiceError {
             ServiceError::RunAmbiguous { projects } => {
                 write!(f, "several projects have a run of that name ({}); add ?project=", projects.join(", "))
             }
+            ServiceError::SessionGone => f.write_str("this session is over; sign in again"),
+            ServiceError::SessionNone => f.write_str(
+                "this request came without a session; a token is ended with DELETE /v1/tokens/{id}",
+            ),
             ServiceError::SealPending { why } => write!(
                 f,
                 "the run is closed and its record safe, but it cannot be sealed now: {why}; it is tried again, ask later"

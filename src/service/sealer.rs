@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex as TaskMutex, Semaphore};
 
+use super::keys::Keys;
 use crate::append::{Ask, Committer, Lanes, Surroundings};
 use crate::evidence::digest::Digest;
-use crate::evidence::key::SigningKey;
-use crate::evidence::keyring::Keyring;
 use crate::evidence::seal::{Parts, Sealed, seal};
 use crate::evidence::verify::{Held, verify};
 use crate::journal::JournalRecord;
@@ -26,8 +25,7 @@ pub(super) struct Sealer {
     lanes: Arc<Lanes>,
     committer: Arc<Committer>,
     surroundings: Arc<Surroundings>,
-    key: SigningKey,
-    own: Keyring,
+    keys: Arc<Keys>,
     permits: Semaphore,
     /// Runs that are being sealed.
     busy: Mutex<HashMap<String, Arc<TaskMutex<()>>>>,
@@ -41,12 +39,11 @@ impl Sealer {
         lanes: Arc<Lanes>,
         committer: Arc<Committer>,
         surroundings: Arc<Surroundings>,
-        key: SigningKey,
-        own: Keyring,
+        keys: Arc<Keys>,
     ) -> Arc<Self> {
         let permits = Semaphore::new(AT_ONCE);
         let (busy, failed) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { store, lanes, committer, surroundings, key, own, permits, busy, failed })
+        Arc::new(Self { store, lanes, committer, surroundings, keys, permits, busy, failed })
     }
 
     /// Seals a closed run, or waits for who does. Goes on when the caller goes away.
@@ -124,8 +121,11 @@ impl Sealer {
         let count = usize::try_from(standing.pos.saturating_add(1)).unwrap_or(usize::MAX);
         let records = self.store.records(evidence_id, 0, count).map_err(told)?;
         let now = (self.surroundings.now)();
-        let sealed = with_parts(&records, |parts| seal(parts, now, &[&self.key])).map_err(told)?;
-        let held = Held { keyring: Some(self.own.clone()), ..Held::default() };
+        let keys = self.keys.current();
+        keys.check(now).map_err(told)?;
+        let sealed = with_parts(&records, |parts| seal(parts, keys.counts_from(now), &[&keys.key]));
+        let sealed = sealed.map_err(told)?;
+        let held = Held { keyring: Some(keys.own()), ..Held::default() };
         let judged = verify(sealed.file.as_bytes(), &held);
         match judged.verified() {
             Some(_) => Ok(Made::Sealed(sealed, Sealing::of(&records))),

@@ -8,7 +8,7 @@ use crate::evidence::canonical;
 use crate::evidence::chain::{GENESIS, link};
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::Kind;
-use crate::evidence::keyring::Keyring;
+use crate::evidence::keyring::{Keyring, Terms};
 use crate::evidence::verify::{Held, verify};
 use crate::journal::{JournalRecord, Overview, Run, Standing, State};
 
@@ -42,12 +42,15 @@ pub(crate) struct Checked {
 /// Looks at all that is stored. `progress` hears how many runs were looked at so far.
 pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked, StoreError> {
     let mut checked = Checked::default();
-    let mut keyring = Keyring::new();
+    let mut known = Keyring::new();
     for key in store.registered_keys()? {
-        if keyring.add_file(key.as_bytes()).is_err() {
+        if known.add_file(key.as_bytes()).is_err() {
             checked.fault("keys", "a registered key cannot be read");
         }
     }
+    // What was stored is held together by its keys, also by one that nobody should trust any more.
+    let mut keyring = Keyring::new();
+    known.iter().for_each(|(_, trusted)| keyring.replace(trusted.key, Terms::default()));
     let held = Held { keyring: Some(keyring), ..Held::default() };
     let mut numbers: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut closing: BTreeSet<String> = store.closing()?.into_iter().collect();

@@ -53,7 +53,7 @@ impl Engine for FailingEngine {
         self.engine.freeze()
     }
 
-    fn compact(&self) -> Result<(), EngineError> {
+    fn compact(&self) -> Result<bool, EngineError> {
         self.engine.compact()
     }
 }
@@ -290,6 +290,21 @@ fn a_sealed_file_counts_once_its_seal_is_recorded() {
         assert_eq!(store.sealed_file(&id(1)).unwrap().unwrap(), b"sealed");
         assert_eq!(store.closing().unwrap(), [""; 0]);
         assert_eq!(store.run(&id(1)).unwrap().unwrap().1.state, State::Sealed);
+    });
+}
+
+#[test]
+fn sessions_come_and_go_in_one_write_and_are_no_tokens() {
+    each_engine(|engine, store| {
+        let [a, b, c] = ["a", "b", "c"].map(Digest::of);
+        store.put_token(a, "token").unwrap();
+        store.change_sessions(Some((a, "1")), &[]).unwrap();
+        store.change_sessions(Some((b, "2")), &[]).unwrap();
+        store.change_sessions(Some((c, "3")), &[a, b]).unwrap();
+        assert_eq!(store.sessions().unwrap(), [(c, "3".to_owned())], "{engine}");
+        store.change_sessions(None, &[c]).unwrap();
+        assert_eq!(store.sessions().unwrap(), []);
+        assert_eq!(store.tokens().unwrap(), [(a, "token".to_owned())]);
     });
 }
 

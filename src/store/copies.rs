@@ -20,9 +20,9 @@ pub(crate) trait Copies {
     /// All that is stored, as of now. It can be read while writes go on.
     fn freeze(&self) -> Result<Box<dyn Frozen>, StoreError>;
     /// Once this returns `Ok`, no file of the engine has anything of what was overwritten or deleted before the call. Takes room
-    /// for a second copy, and as long as writing one; writes go on meanwhile.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for who erases"))]
-    fn compact(&self) -> Result<(), StoreError>;
+    /// for a second copy, and as long as writing one; writes go on meanwhile. False if the engine can be compacted only while no
+    /// service runs ([`compact`]).
+    fn compact(&self) -> Result<bool, StoreError>;
 }
 
 /// Why a copy was not made.
@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(store.freeze().err(), Some(StoreError::Busy));
         assert_eq!(store.compact(), Err(StoreError::Busy));
         drop(frozen);
-        assert_eq!(store.compact(), Ok(()));
+        assert_eq!(store.compact(), Ok(true));
         store.freeze().unwrap();
     }
 

@@ -20,6 +20,7 @@
 //! | `i` project 0, dimension, digest of the value, time, evidence_id | nothing: found in lists so |
 //! | `P` project | what it has settled, JSON |
 //! | `q` keyid | a public key, as a keyring |
+//! | `S` digest of a session | whose token it stands for, and until when, JSON |
 //! | `t` digest of a token | whose it is, JSON |
 //!
 //! evidence_ids are the 16 bytes of the UUID, numbers are big-endian, times are milliseconds since the year 1.
@@ -241,8 +242,16 @@ pub(crate) fn tokens() -> (Vec<u8>, Vec<u8>) {
     (vec![b't'], vec![b't'.wrapping_add(1)])
 }
 
-/// The digest in a key of [`token`].
-pub(crate) fn token_digest_of(key: &[u8]) -> Option<Digest> {
+pub(crate) fn session(digest: Digest) -> Vec<u8> {
+    join(b'S', [digest.as_bytes().as_slice()])
+}
+
+pub(crate) fn sessions() -> (Vec<u8>, Vec<u8>) {
+    (vec![b'S'], vec![b'S'.wrapping_add(1)])
+}
+
+/// The digest in a key of [`token`] or [`session`].
+pub(crate) fn digest_of(key: &[u8]) -> Option<Digest> {
     key.last_chunk().map(|bytes| Digest::from_bytes(*bytes))
 }
 

@@ -267,4 +267,8 @@ pub(crate) trait Store: copies::Copies + Send + Sync {
     fn put_token(&self, digest: Digest, token: &str) -> Read<()>;
     fn delete_token(&self, digest: Digest) -> Read<()>;
     fn tokens(&self) -> Read<Vec<(Digest, String)>>;
+
+    /// Keeps what is known of a session, as JSON, under its digest, and forgets others, in one write.
+    fn change_sessions(&self, new: Option<(Digest, &str)>, gone: &[Digest]) -> Read<()>;
+    fn sessions(&self) -> Read<Vec<(Digest, String)>>;
 }

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use crate::place::Place;
 use crate::server::{Answer, Server};
 
-const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", "admin"];
+pub(super) const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", "admin"];
 
 /// What can be asked, and which roles may (API.md section 4).
-const TABLE: &[(&str, &str, &str, &[&str])] = &[
+pub(super) const TABLE: &[(&str, &str, &str, &[&str])] = &[
     ("open", "POST", "/v1/runs", &["writer", "admin"]),
     ("entries", "POST", "/v1/runs/{run}/entries", &["writer", "admin"]),
     ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
@@ -27,6 +27,7 @@ const TABLE: &[(&str, &str, &str, &[&str])] = &[
     ("envelope", "GET", "/v1/envelopes/{sealed}", &ROLES),
     ("full envelope", "GET", "/v1/envelopes/{sealed}?disclosures=all", &["auditor", "admin"]),
     ("backup", "GET", "/v1/backup", &["admin"]),
+    ("compaction", "POST", "/v1/compaction", &["admin"]),
     ("verification", "GET", "/v1/envelopes/{sealed}/verification", &ROLES),
     ("pack", "GET", "/v1/envelopes/{sealed}/pack", &ROLES),
     ("list envelopes", "GET", "/v1/envelopes", &ROLES),
@@ -41,28 +42,34 @@ const TABLE: &[(&str, &str, &str, &[&str])] = &[
     ("keys", "GET", "/v1/keys", &ROLES),
     ("ready", "GET", "/readyz", &ROLES),
     ("metrics", "GET", "/metrics", &ROLES),
+    ("who am I", "GET", "/v1/session", &ROLES),
+    ("end session", "DELETE", "/v1/session", &ROLES),
     ("list tokens", "GET", "/v1/tokens", &["admin"]),
     ("make token", "POST", "/v1/tokens", &["admin"]),
     ("delete token", "DELETE", "/v1/tokens/nobody", &["admin"]),
 ];
 
-struct Guarded {
-    server: Server,
-    admin: String,
-    place: Place,
+pub(super) struct Guarded {
+    pub(super) server: Server,
+    pub(super) admin: String,
+    pub(super) place: Place,
 }
 
 impl Guarded {
     /// A service whose first token came from the command line.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    pub(super) fn with(arguments: &[&str]) -> Self {
         let place = Place::new();
         let made = place.run(&["token", "create", "root", "--role", "admin", "--data-dir", "records"]);
         assert_eq!(made.status, 0, "{made:?}");
-        let server = Server::start(&place, &[]);
+        let server = Server::start(&place, arguments);
         Self { server, admin: made.stdout.trim().to_owned(), place }
     }
 
-    fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+    pub(super) fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {token}");
         let media_type = if path.contains("/logs") { "text/plain" } else { "application/json" };
         let mut headers = vec![("Content-Type", media_type)];
@@ -73,20 +80,20 @@ impl Guarded {
         self.server.request(method, path, &headers, body.as_bytes())
     }
 
-    fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(super) fn admin(&self, method: &str, path: &str, body: &Value) -> Value {
         let answer = self.ask(&self.admin, method, path, body);
         assert!(answer.status < 300, "{}", answer.json());
         if answer.body.is_empty() { Value::Null } else { answer.json() }
     }
 
-    fn token(&self, name: &str, role: &str, projects: &[&str]) -> String {
+    pub(super) fn token(&self, name: &str, role: &str, projects: &[&str]) -> String {
         let made =
             self.admin("POST", "/v1/tokens", &json!({ "name": name, "role": role, "projects": projects }));
         made["token"].as_str().unwrap().to_owned()
     }
 
     /// An open run with a gate, and a sealed one, of that project.
-    fn runs(&self, project: &str, n: usize) -> (String, String, String) {
+    pub(super) fn runs(&self, project: &str, n: usize) -> (String, String, String) {
         let run_id = format!("{}-{n}", project.replace('/', "-"));
         let run = self.admin("POST", "/v1/runs", &json!({ "project": project, "run_id": run_id }));
         let run = run["evidence_id"].as_str().unwrap().to_owned();
@@ -101,7 +108,7 @@ impl Guarded {
     }
 }
 
-fn body(what: &str, project: &str) -> Value {
+pub(super) fn body(what: &str, project: &str) -> Value {
     match what {
         "open" => json!({ "project": project }),
         "entries" => json!({ "type": "event", "name": "e" }),
@@ -131,6 +138,7 @@ fn every_route_is_for_the_roles_of_the_table_and_for_no_other() {
             let code = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default()["code"].clone();
             match may.contains(&role) {
                 true if what == "delete token" => assert_eq!(code, "token_not_found"),
+                true if what == "end session" => assert_eq!(code, "session_not_found"),
                 true => assert!(answer.status < 300, "{role} may {what}: {} {code}", answer.status),
                 false => assert_eq!(
                     (answer.status, code.as_str()),

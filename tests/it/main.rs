@@ -30,6 +30,7 @@ mod export;
 #[cfg(feature = "service")]
 mod hostile;
 mod keyrings;
+mod keys;
 #[cfg(all(feature = "client", feature = "service"))]
 mod life;
 #[cfg(feature = "service")]
@@ -46,10 +47,13 @@ mod problems;
 mod projects;
 #[cfg(feature = "service")]
 mod redaction;
+mod rotation;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
 mod server;
+#[cfg(all(feature = "client", feature = "service"))]
+mod sessions;
 #[cfg(feature = "service")]
 mod stores;
 #[cfg(all(feature = "client", feature = "service"))]

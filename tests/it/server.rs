@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::place::Place;
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
+    stderr: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
@@ -43,9 +45,16 @@ impl Server {
             return Err(format!("{} {text}", child.wait().unwrap().code().unwrap_or(-1)));
         };
         // Read to its end, so that it never fills.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = lines.clone();
+        std::thread::spawn(move || {
+            let mut some = [0; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut some) {
+                heard.lock().unwrap().extend(&some[..n]);
+            }
+        });
         let address = told["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        Ok(Self { child, address })
+        Ok(Self { child, address, stderr: lines })
     }
 
     #[cfg(feature = "client")]
@@ -58,10 +67,29 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Has it read key and keyring anew, and gives what it says of it.
+    pub(crate) fn hangup(&self) -> String {
+        let before = self.stderr.lock().unwrap().len();
+        self.signal("-HUP");
+        let started = Instant::now();
+        loop {
+            let told = String::from_utf8_lossy(&self.stderr.lock().unwrap()[before..]).into_owned();
+            if told.contains("key and keyring") && told.ends_with('\n') {
+                return told;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "it says {told:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Asks it to end, and gives its exit status.
     pub(crate) fn terminate(&mut self) -> i32 {
-        let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 

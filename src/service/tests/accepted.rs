@@ -290,7 +290,7 @@ proptest! {
         if masked {
             check_redactions(&world, &file);
         }
-        let mut held = Held { keyring: Some(world.service.keyring().clone()), ..Held::default() };
+        let mut held = Held { keyring: Some((*world.service.keyring()).clone()), ..Held::default() };
         held.heads = acknowledged.iter().map(|(seq, hash)| (*seq as i64, *hash)).collect();
         let report = verify(&file, &held).into_report();
         prop_assert_eq!(report.verdict, Verdict::Verified, "{:?}", report.first_failure);

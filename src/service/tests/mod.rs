@@ -3,20 +3,23 @@
 mod accepted;
 mod closing;
 mod damage;
+mod keys;
 mod readiness;
+mod sessions;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use tokio::runtime::Runtime;
 
-use super::{Caller, Service, ServiceError};
+use super::{Caller, Service, ServiceError, Signing};
 use crate::append::{Ask, Rejection, Surroundings};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::key::SigningKey;
+use crate::evidence::keyring::Keyring;
 use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, Verdict, verify};
 use crate::journal::{
@@ -69,7 +72,7 @@ fn start(
 ) -> Arc<Service> {
     let store = Arc::new(Embedded::new(failing(memory, writes, written)));
     // A disk that fails at once lets no service start; the next one works.
-    Service::start(store, key(), surroundings(clock, limits), None, None)
+    Service::start(store, signing(), surroundings(clock, limits), None, None)
         .unwrap_or_else(|_| start(memory, clock, limits, usize::MAX, false))
 }
 
@@ -87,6 +90,10 @@ fn surroundings(clock: &Arc<AtomicI64>, limits: Limits) -> Surroundings {
         max_log_bytes: 1 << 20,
         started_at,
     }
+}
+
+fn signing() -> Signing {
+    Signing { key: key(), keyring: Keyring::new() }
 }
 
 fn value(text: &str) -> Value<'_> {

@@ -34,7 +34,7 @@ impl Engine for DyingEngine {
         self.engine.freeze()
     }
 
-    fn compact(&self) -> Result<(), EngineError> {
+    fn compact(&self) -> Result<bool, EngineError> {
         self.engine.compact()
     }
 }
@@ -43,7 +43,7 @@ fn over(engine: Box<dyn Engine>, disk: Option<(std::path::PathBuf, u64)>) -> Wor
     let world = World::new(Limits::default());
     let surroundings = surroundings(&world.clock, world.limits);
     let store = Arc::new(Embedded::new(engine));
-    let service = Service::start(store, key(), surroundings, disk, None).unwrap();
+    let service = Service::start(store, signing(), surroundings, disk, None).unwrap();
     World { service, ..world }
 }
 

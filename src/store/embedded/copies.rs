@@ -47,7 +47,7 @@ impl Copies for Embedded {
         Ok(Box::new(FrozenInTurn { frozen: self.engine.freeze()?, _turn: turn }))
     }
 
-    fn compact(&self) -> Result<(), StoreError> {
+    fn compact(&self) -> Result<bool, StoreError> {
         let _turn = Turn::take(&self.copying)?;
         Ok(self.engine.compact()?)
     }

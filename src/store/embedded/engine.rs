@@ -27,7 +27,8 @@ pub(crate) trait Engine: Send + Sync {
 
     /// Once this returns `Ok`, no file has anything of what was overwritten or deleted before the call. Writes may go on; what was
     /// frozen before must not be there any more.
-    fn compact(&self) -> Result<(), EngineError>;
+    /// False if that goes only while nobody writes, from outside.
+    fn compact(&self) -> Result<bool, EngineError>;
 }
 
 /// Every key and value as of one moment.

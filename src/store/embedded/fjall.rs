@@ -70,7 +70,7 @@ impl Engine for FjallEngine {
         Ok(Box::new(FrozenKeyspace { snapshot: self.database.snapshot(), records: self.records.clone() }))
     }
 
-    fn compact(&self) -> Result<(), EngineError> {
+    fn compact(&self) -> Result<bool, EngineError> {
         // A write that fails for want of room would end all others.
         let needed_bytes = self.database.disk_space().map_err(told)?.saturating_add(ROOM_BYTES);
         let free_bytes = free_bytes(&self.path).map_err(told)?;
@@ -81,7 +81,7 @@ impl Engine for FjallEngine {
         }
         self.retire_journals(after(PATIENCE))?;
         self.await_readers(after(PATIENCE))?;
-        self.retire_tables()
+        self.retire_tables().map(|()| true)
     }
 }
 

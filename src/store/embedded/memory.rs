@@ -55,8 +55,8 @@ impl Engine for MemoryEngine {
         Ok(Box::new(self.0.read().map_err(died)?.clone()))
     }
 
-    fn compact(&self) -> Result<(), EngineError> {
-        Ok(())
+    fn compact(&self) -> Result<bool, EngineError> {
+        Ok(true)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The embedded store: journals in an ordered key-value engine.
 
+mod aside;
 mod batch;
 mod copies;
 mod engine;
@@ -308,27 +309,17 @@ impl Store for Embedded {
     }
 
     fn tokens(&self) -> Read<Vec<(Digest, String)>> {
-        let mut tokens = Vec::new();
-        self.scan(layout::tokens(), |key, value| {
-            let token = String::from_utf8_lossy(value).into_owned();
-            tokens.extend(layout::token_digest_of(key).map(|digest| (digest, token)));
-            Ok(true)
-        })?;
-        Ok(tokens)
+        self.by_digest(layout::tokens())
     }
-}
 
-impl Embedded {
-    /// Writes what belongs to no run's journal.
-    fn write_aside(&self, ops: Vec<Op>) -> Read<()> {
-        let _one = self.one_at_a_time();
-        if let Some(why) = self.poisoned.get() {
-            return Err(StoreError::Engine(why.clone()));
-        }
-        self.engine.write(ops).map_err(|error| {
-            let _ = self.poisoned.set(error.to_string());
-            error.into()
-        })
+    fn change_sessions(&self, new: Option<(Digest, &str)>, gone: &[Digest]) -> Read<()> {
+        let gone = gone.iter().map(|digest| Op::Delete(layout::session(*digest)));
+        let new = new.map(|(digest, session)| Op::Put(layout::session(digest), session.into()));
+        self.write_aside(gone.chain(new).collect())
+    }
+
+    fn sessions(&self) -> Read<Vec<(Digest, String)>> {
+        self.by_digest(layout::sessions())
     }
 }
 
