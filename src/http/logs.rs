@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -68,54 +68,88 @@ async fn append_all(
     let offset = upload_offset(headers)?;
     check_media_type(headers, &["text/plain"])?;
     let evidence_id = service.find(caller, Action::Write, run, query.one("project")?).await?;
-    let (bytes, masked) = (Vec::new(), BTreeMap::new());
-    let mut next = LogAppend { step_id, attempt, stream, offset, bytes, masked };
-    let mut ended = false;
+    let (mut next, mut gathered) = (offset, Gathered::default());
     loop {
-        if !ended {
-            ended = gather(sent, &mut next.bytes).await?;
-        }
-        let rest = next.bytes.split_off(piece_bytes(&next.bytes, ended));
-        let piece = LogAppend { bytes: std::mem::replace(&mut next.bytes, rest), ..next.clone() };
+        let came = gathered.more(sent).await;
+        let bytes = gathered.take(!matches!(came, Ok(More::Yes)));
+        let bytes_left = !gathered.bytes.is_empty();
         // The body may have taken its time.
         service.check_still(caller)?;
-        let receipt = service.append_log(&evidence_id, piece, caller).await?;
-        next.offset = Some(receipt.offset);
-        if ended && next.bytes.is_empty() {
-            return Ok(receipt);
+        if bytes.is_empty() && matches!(came, Ok(More::Yes)) {
+            continue;
+        }
+        let (step_id, masked) = (step_id.clone(), BTreeMap::new());
+        let append = LogAppend { step_id, attempt, stream, offset: next, bytes, masked };
+        let receipt = service.append_log(&evidence_id, append, caller).await?;
+        next = Some(receipt.offset);
+        match came {
+            Ok(More::Yes) => {}
+            _ if bytes_left => {}
+            Ok(More::No) => return Ok(receipt),
+            // What came before is recorded.
+            Err(problem) => return Err(problem),
         }
     }
 }
 
-/// How much of what has arrived is recorded at once: whole lines, so that rules find what they match, where there are any.
-fn piece_bytes(bytes: &[u8], ended: bool) -> usize {
-    let most = bytes.len().min(MAX_CHUNK_BYTES);
-    let line_feed = bytes.iter().take(most).rposition(|byte| *byte == b'\n');
-    match line_feed {
-        Some(place) if !ended || most < bytes.len() => place.saturating_add(1),
-        _ => most,
-    }
+/// Whether a body goes on.
+enum More {
+    No,
+    Yes,
 }
 
-/// Takes what arrives, until there is a chunk of it or nothing more for now; true at the end of the body.
-async fn gather(sent: &mut Body, bytes: &mut Vec<u8>) -> Result<bool, Problem> {
-    while bytes.len() < MAX_CHUNK_BYTES {
-        let patience = if bytes.is_empty() { PATIENCE } else { GATHERED };
-        match timeout(patience, sent.frame()).await {
-            Ok(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Ok(Some(Err(_))) => {
-                return Err(Problem::new(400, "body_incomplete", "the body ended before it was complete"));
+/// Bytes of a body that wait to be recorded.
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Gathered {
+    /// Takes what arrives, until there is a chunk of it, or the first of it has waited long enough.
+    async fn more(&mut self, sent: &mut Body) -> Result<More, Problem> {
+        let mut until = None;
+        while self.bytes.len() < MAX_CHUNK_BYTES && !self.ended {
+            let patience =
+                until.map_or(PATIENCE, |until: Instant| until.saturating_duration_since(Instant::now()));
+            match timeout(patience, sent.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    self.bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                    until = until.or_else(|| Instant::now().checked_add(GATHERED));
+                }
+                Ok(Some(Err(_))) => {
+                    self.ended = true;
+                    let detail =
+                        "the body ended before it was complete; ask where the log ends, and go on there";
+                    return Err(Problem::new(400, "body_incomplete", detail));
+                }
+                Ok(None) => self.ended = true,
+                Err(_) if until.is_some() => return Ok(More::Yes),
+                Err(_) => {
+                    self.ended = true;
+                    let detail =
+                        "the body paused for longer than a minute; ask where the log ends, and go on there";
+                    return Err(Problem::new(408, "body_too_slow", detail));
+                }
             }
-            Ok(None) => return Ok(true),
-            Err(_) if bytes.is_empty() => {
-                let detail =
-                    "the body paused for longer than a minute; ask where the log ends, and go on there";
-                return Err(Problem::new(408, "body_too_slow", detail));
-            }
-            Err(_) => break,
         }
+        Ok(if self.ended { More::No } else { More::Yes })
     }
-    Ok(false)
+
+    /// What is to be recorded now: whole lines, so that rules find what they match; at the end all, and of a line that is as long as
+    /// a chunk what there is.
+    fn take(&mut self, ended: bool) -> Vec<u8> {
+        let most = self.bytes.len().min(MAX_CHUNK_BYTES);
+        let line_feed = self.bytes.iter().take(most).rposition(|byte| *byte == b'\n');
+        let taken = match line_feed {
+            _ if ended && most == self.bytes.len() => most,
+            Some(place) => place.saturating_add(1),
+            None if most < MAX_CHUNK_BYTES => 0,
+            None => most,
+        };
+        let rest = self.bytes.split_off(taken);
+        std::mem::replace(&mut self.bytes, rest)
+    }
 }
 
 /// Where the next bytes of a log go.
@@ -167,7 +201,7 @@ pub(super) async fn read(
         }
         Some((step_id, attempt)) => {
             let log = service.log(&caller, &evidence_id, &step_id, attempt).await?;
-            Ok(bytes(service, log, &headers))
+            Ok(bytes(service, caller, log, &headers))
         }
     }
 }
@@ -209,7 +243,7 @@ fn lines(page: &LinePage) -> Response<Body> {
 }
 
 /// The exact bytes, or a range of them, read while they are sent.
-fn bytes(service: Arc<Service>, log: FoundLog, headers: &HeaderMap) -> Response<Body> {
+fn bytes(service: Arc<Service>, caller: Caller, log: FoundLog, headers: &HeaderMap) -> Response<Body> {
     let tag = log.digest.map(|digest| format!("\"{digest}\""));
     let wanted = wanted(headers, log.bytes, tag.as_deref());
     let total = log.bytes;
@@ -218,7 +252,7 @@ fn bytes(service: Arc<Service>, log: FoundLog, headers: &HeaderMap) -> Response<
         Wanted::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last.saturating_add(1)),
         Wanted::Nothing => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let mut response = text(status, stretch(service, log, first, end), "text/plain; charset=utf-8");
+    let mut response = text(status, stretch(service, caller, log, first, end), "text/plain; charset=utf-8");
     let headers = response.headers_mut();
     let range = match wanted {
         Wanted::All => None,
@@ -237,12 +271,17 @@ fn bytes(service: Arc<Service>, log: FoundLog, headers: &HeaderMap) -> Response<
 }
 
 /// Bytes of a log from `first` up to `end`, a piece ahead of the connection.
-fn stretch(service: Arc<Service>, log: FoundLog, first: u64, end: u64) -> Body {
+fn stretch(service: Arc<Service>, caller: Caller, log: FoundLog, first: u64, end: u64) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut next = first;
         while next < end {
-            let read = match service.log_bytes(&log, next, READ_BYTES).await {
+            // Who lost their token meanwhile has no right to the rest.
+            let read = match service.check_still(&caller) {
+                Ok(()) => service.log_bytes(&log, next, READ_BYTES).await,
+                Err(gone) => Err(gone),
+            };
+            let read = match read {
                 Ok(read) if read.is_empty() => Err(std::io::Error::other("the log ends too early")),
                 Ok(mut read) => {
                     read.truncate(usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX));

@@ -31,8 +31,10 @@ impl Service {
         let mut frozen = self.read(|store| store.freeze()).await?;
         let created_at = (self.surroundings.now)();
         let (sender, receiver) = channel(PIECES);
+        let (service, caller) = (self.clone(), caller.clone());
         let write = move || {
-            let mut pieces = Pieces { sender, piece: Vec::new() };
+            let still = move || service.check_still(&caller).is_ok();
+            let mut pieces = Pieces { sender, piece: Vec::new(), still: Box::new(still) };
             if let Err(error) = backup::write(&mut *frozen, LAYOUT, created_at, &mut pieces, &|_| {}) {
                 // Who went away does not hear it.
                 let _ = pieces.sender.try_send(Err(io::Error::other(error)));
@@ -60,10 +62,15 @@ impl Service {
 struct Pieces {
     sender: Sender<Piece>,
     piece: Vec<u8>,
+    /// Whether who asked may still have it.
+    still: Box<dyn Fn() -> bool>,
 }
 
 impl Pieces {
     fn send(&mut self) -> io::Result<()> {
+        if !(self.still)() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let mut piece = Ok(std::mem::take(&mut self.piece));
         let started = Instant::now();
         loop {
