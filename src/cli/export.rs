@@ -1,5 +1,6 @@
 //! `sealstone export`: the sealed envelopes of a service in one tar, with its keyring.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
@@ -129,16 +130,20 @@ async fn sealed_runs(
     let wanted = [("project", &arguments.project), ("result", &arguments.result), ("opened_after", &since)];
     query.extend(wanted.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
     let (mut runs, mut cursor): (Vec<(String, RunSummary)>, Option<String>) = (Vec::new(), None);
+    let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
     loop {
         let asked: Vec<_> =
             query.iter().copied().chain(cursor.as_deref().map(|next| ("cursor", next))).collect();
         let page = client.runs(&asked).await?;
         for run in page.runs {
-            runs.push((file_name(&run)?, run));
+            let name = file_name(&run)?;
+            if names.insert(name.clone()) {
+                runs.push((name, run));
+            }
         }
         match page.next {
             None => return Ok(runs),
-            Some(next) if cursor.as_ref() == Some(&next) => {
+            Some(next) if !seen.insert(next.clone()) => {
                 return Err(ClientError::Answer { why: "its list of runs does not move on".into() });
             }
             next => cursor = next,

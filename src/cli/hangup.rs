@@ -7,9 +7,9 @@ use std::sync::Arc;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::exit::Failure;
+use super::exit::{Failure, UNREADABLE};
 use super::style::{BAD, FAINT, RESET, printable};
-use super::{key_file, signing_key};
+use super::{key_file, local_key, signing_key};
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::Keyring;
 
@@ -17,6 +17,7 @@ use crate::evidence::keyring::Keyring;
 /// words.
 pub(super) fn take_keys(
     path: PathBuf,
+    json: bool,
     take: impl Fn(SigningKey, Keyring) -> Result<String, String> + Send + Sync + 'static,
 ) {
     // Where signals cannot be heard, SIGHUP ends the process as it always did.
@@ -34,17 +35,29 @@ pub(super) fn take_keys(
                 let (key, keyring) = read(&path).map_err(|failure| failure.message().to_owned())?;
                 take(key, keyring)
             });
-            tell(taken.await.unwrap_or_else(|error| Err(error.to_string())));
+            tell(taken.await.unwrap_or_else(|error| Err(error.to_string())), json);
         }
     });
 }
 
 fn read(path: &Path) -> Result<(SigningKey, Keyring), Failure> {
+    // A pipe that nobody writes into would be read for ever.
+    for path in [path, &local_key::keyring_path(path)] {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(Failure::new(UNREADABLE, format!("{} is no file", path.display())));
+        }
+    }
     Ok((key_file::read(path)?, signing_key::keyring_beside(path)?))
 }
 
 /// The terminal that hung up may be the one to tell: then nobody is told.
-fn tell(taken: Result<String, String>) {
+fn tell(taken: Result<String, String>, json: bool) {
+    if json {
+        return match taken {
+            Ok(taken) => tracing::info!(taken, "key and keyring are taken"),
+            Err(reason) => tracing::error!(reason, "key and keyring stay as they were"),
+        };
+    }
     let mut stderr = anstream::stderr().lock();
     let _ = match taken {
         Ok(taken) => writeln!(stderr, "{FAINT}key and keyring are taken: {}{RESET}", printable(&taken)),

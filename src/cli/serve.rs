@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         let service = start(arguments, &directory, signing)?;
         check_address(arguments, service.had_tokens())?;
         let taker = service.clone();
-        hangup::take_keys(key_path.clone(), move |key, keyring| {
+        hangup::take_keys(key_path.clone(), arguments.log.is_json(), move |key, keyring| {
             let taken = taker.take_keys(Signing { key, keyring });
             taken.map(|taken| taken.to_string()).map_err(|error| error.to_string())
         });

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
+use super::body::drain;
 use super::origin::{Origin, Shown, Site};
 use super::problem::Problem;
 use crate::service::{Caller, Held, Service};
@@ -46,6 +47,10 @@ pub(super) async fn let_in(
             response
         }
         Err(problem) => {
+            // Who still sends would not see the answer, and what is left of it would be taken for the next request.
+            if request.headers().get(header::EXPECT).is_none() {
+                drain(request.into_body()).await;
+            }
             let unknown = problem.status() == 401;
             let mut response = problem.into_response();
             if unknown {

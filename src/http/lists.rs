@@ -41,11 +41,9 @@ pub(super) async fn runs(
     let state = |text: &str| {
         [RunState::Open, RunState::Closing, RunState::Sealed].into_iter().find(|state| state.as_str() == text)
     };
-    let mut labels = Vec::new();
-    for label in query.all("label") {
-        let (name, value) =
-            label.split_once(':').ok_or_else(|| Problem::parameter("label", "name:value expected"))?;
-        labels.push((name.to_owned(), value.to_owned()));
+    let labels: Vec<String> = query.all("label").map(str::to_owned).collect();
+    if labels.iter().any(|label| !label.contains(':')) {
+        return Err(Problem::parameter("label", "name:value expected"));
     }
     let state = query.parsed("state", "open, closing or sealed", state)?;
     let filter = RunFilter { state, labels, ..filter(&query, "opened_after", "opened_before")? };

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::answer::{Answer, json, text};
 use super::body::{check_media_type, drain};
 use super::guard::By;
+use super::kept::kept;
 use super::path::Path;
 use super::problem::{Problem, UPLOAD_OFFSET};
 use super::query::Query;
@@ -81,7 +82,8 @@ async fn append_all(
         let (step_id, masked) = (step_id.clone(), BTreeMap::new());
         let append = LogAppend { step_id, attempt, stream, offset: next, bytes, masked };
         let receipt = service.append_log(&evidence_id, append, caller).await?;
-        next = Some(receipt.offset);
+        // Who did not say where the first bytes go lets others write in between.
+        next = next.map(|_| receipt.offset);
         match came {
             Ok(More::Yes) => {}
             _ if bytes_left => {}
@@ -162,7 +164,7 @@ pub(super) async fn offset(
     let query = Query::read(raw, &["project", "step_id", "attempt"])?;
     let (step_id, attempt) = step(&query)?.ok_or_else(|| Problem::parameter("step_id", "expected"))?;
     let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
-    let offset = service.log_offset(&evidence_id, &step_id, attempt).await?;
+    let offset = service.log_offset(&caller, &evidence_id, &step_id, attempt).await?;
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(UPLOAD_OFFSET, offset.into());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -188,7 +190,7 @@ pub(super) async fn read(
                 return Err(Problem::parameter("from_line, lines", "are for one log; add step_id"));
             }
             let page = service.lines(&caller, &evidence_id, from.unwrap_or(0), at_once(limit)).await?;
-            Ok(lines(&page))
+            Ok(lines(page))
         }
         Some(_) if from.or(limit).is_some() => {
             Err(Problem::parameter("from, limit", "are for all logs; say from_line and lines"))
@@ -197,7 +199,7 @@ pub(super) async fn read(
             let log = (step_id.as_str(), attempt);
             let from = from_line.unwrap_or(0);
             let page = service.lines_of_log(&caller, &evidence_id, log, from, at_once(count)).await?;
-            Ok(lines(&page))
+            Ok(lines(page))
         }
         Some((step_id, attempt)) => {
             let log = service.log(&caller, &evidence_id, &step_id, attempt).await?;
@@ -221,7 +223,7 @@ pub(super) async fn forget(
 }
 
 /// A line each, and whether there may be more of them.
-fn lines(page: &LinePage) -> Response<Body> {
+fn lines(page: LinePage) -> Response<Body> {
     let mut out = String::new();
     for shown in &page.lines {
         let line = serde_json::json!({
@@ -236,7 +238,11 @@ fn lines(page: &LinePage) -> Response<Body> {
         out.push_str(&line.to_string());
         out.push('\n');
     }
-    let mut response = text(StatusCode::OK, out, "application/x-ndjson");
+    let body = match page.place {
+        Some(place) => kept(out.into_bytes(), place),
+        None => out.into(),
+    };
+    let mut response = text(StatusCode::OK, body, "application/x-ndjson");
     let more = HeaderValue::from_static(if page.more { "true" } else { "false" });
     response.headers_mut().insert("sealstone-more", more);
     response
@@ -312,7 +318,8 @@ fn step(query: &Query) -> Result<Option<(String, u64)>, Problem> {
 /// `Upload-Offset`: where the bytes go.
 fn upload_offset(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let mut values = headers.get_all(UPLOAD_OFFSET).iter();
-    let number = |value: &HeaderValue| value.to_str().ok().and_then(|text| text.parse().ok());
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |value: &HeaderValue| value.to_str().ok().filter(digits).and_then(|text| text.parse().ok());
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) if number(value).is_some() => Ok(number(value)),

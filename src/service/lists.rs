@@ -4,7 +4,7 @@ use super::{Action, Caller, Service, ServiceError};
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::journal::{Overview, Standing, State};
-use crate::store::list::{Dimension, Page, Place, Query};
+use crate::store::list::{Dimension, Page, Place, Query, labels};
 
 /// How many runs are looked at for one page.
 const MAX_CANDIDATES: usize = 5_000;
@@ -16,8 +16,8 @@ pub(crate) struct RunFilter {
     pub(crate) state: Option<State>,
     pub(crate) result: Option<String>,
     pub(crate) commit_sha: Option<String>,
-    /// Names and values.
-    pub(crate) labels: Vec<(String, String)>,
+    /// `name:value`.
+    pub(crate) labels: Vec<String>,
     /// Later than that: opened, or sealed.
     pub(crate) later: Option<Timestamp>,
     /// Earlier than that.
@@ -34,10 +34,7 @@ impl RunFilter {
             && self.state.is_none_or(|state| state == standing.state)
             && is(&self.result, standing.result.clone())
             && (self.commit_sha.is_none() || is(&self.commit_sha, commit_sha()))
-            && self
-                .labels
-                .iter()
-                .all(|(name, value)| text(overview.labels.get(name)).as_deref() == Some(value))
+            && self.labels.iter().all(|wanted| labels(overview).any(|label| label == *wanted))
     }
 
     /// The index with the fewest runs that are not wanted, as far as can be guessed.
@@ -47,7 +44,7 @@ impl RunFilter {
             (Some(commit), ..) => Dimension::OpenedCommit(commit.clone()),
             (_, Some(state @ (State::Open | State::Closing)), ..) => Dimension::OpenedState(state),
             (.., Some(result), _) if !common => Dimension::OpenedResult(result.clone()),
-            (.., Some((name, value))) => Dimension::OpenedLabel(name.clone(), value.clone()),
+            (.., Some(label)) => Dimension::OpenedLabel(label.clone()),
             (.., Some(result), _) => Dimension::OpenedResult(result.clone()),
             (_, Some(state), ..) => Dimension::OpenedState(state),
             _ => Dimension::Opened,

@@ -6,7 +6,7 @@ use crate::evidence::envelope::Kind;
 use crate::journal::JournalRecord;
 use crate::logs::{Chunk, Log, Logs};
 use crate::store::check::Fault;
-use crate::store::{Store, StoreError};
+use crate::store::{LineEnd, Store, StoreError};
 
 /// How many runs, and how many bytes of a log, are read at once.
 const RUNS_AT_ONCE: usize = 100;
@@ -79,6 +79,15 @@ fn wrong_in(
             else {
                 return Ok(Some(format!("its bytes from {next} on cannot be read")));
             };
+            if chunk.ended > 0 {
+                let found = store.line_ends(evidence_id, chunk.first_pos, 1)?.pop();
+                let wanted =
+                    LineEnd { log_pos: chunk.first_pos, line: chunk.first_line, log: number, offset };
+                let own = store.line_of_log(evidence_id, number, chunk.first_line)?;
+                if found != Some(wanted) || own != Some(offset) {
+                    return Ok(Some(format!("its lines from {} on are not found", chunk.first_line)));
+                }
+            }
             hasher.update(&chunk.bytes);
             next = offset.saturating_add(chunk.bytes.len().max(1) as u64);
             lines = lines.saturating_add(chunk.ended);

@@ -1,5 +1,7 @@
 //! Logs: appended to, read byte for byte, read by lines, deleted.
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Action, Caller, Service, ServiceError};
 use crate::append::Ask;
 use crate::evidence::digest::Digest;
@@ -31,11 +33,13 @@ pub(crate) struct ShownLine {
 }
 
 /// Some lines.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct LinePage {
     pub(crate) lines: Vec<ShownLine>,
     /// There may be more.
     pub(crate) more: bool,
+    /// To be kept until they are sent.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Service {
@@ -54,10 +58,14 @@ impl Service {
     /// Where a log ends; 0 if there is none yet.
     pub(crate) async fn log_offset(
         &self,
+        caller: &Caller,
         evidence_id: &str,
         step_id: &str,
         attempt: u64,
     ) -> Result<u64, ServiceError> {
+        if !caller.may(Action::Write) {
+            self.check_may_see_logs(caller, evidence_id).await?;
+        }
         let logs = self.logs(evidence_id).await?;
         Ok(logs.get(step_id, attempt).map_or(0, |log| log.bytes))
     }
@@ -114,9 +122,9 @@ impl Service {
         self.check_may_see_logs(caller, evidence_id).await?;
         let logs = self.logs(evidence_id).await?;
         logs.all().iter().try_for_each(check_kept)?;
-        let id = evidence_id.to_owned();
+        let (id, place) = (evidence_id.to_owned(), self.whole_place().await?);
         self.read(move |store| {
-            let mut page = Gathering::new(store, &id, limit);
+            let mut page = Gathering::new(store, &id, limit, place);
             let mut next = from;
             loop {
                 let ends = store.line_ends(&id, next, PLACES_AT_ONCE)?;
@@ -150,10 +158,10 @@ impl Service {
         limit: usize,
     ) -> Result<LinePage, ServiceError> {
         let found = self.log(caller, evidence_id, step_id, attempt).await?;
-        let logs = self.logs(evidence_id).await?;
+        let (logs, place) = (self.logs(evidence_id).await?, self.whole_place().await?);
         self.read(move |store| {
             let (id, number) = (found.evidence_id.as_str(), found.number);
-            let mut page = Gathering::new(store, id, limit);
+            let mut page = Gathering::new(store, id, limit, place);
             let Some(log) = logs.numbered(number) else { return Ok(page.page) };
             let mut next = from;
             while next < log.lines
@@ -228,6 +236,16 @@ fn decode(stored: &[u8], evidence_id: &str) -> Result<Chunk, StoreError> {
     Chunk::decode(stored).ok_or_else(corrupt)
 }
 
+/// About how long a text is in JSON: some characters are written as six.
+fn bytes_shown(text: &str) -> usize {
+    let shown = |byte| match byte {
+        0..=31 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    text.bytes().map(shown).fold(0, usize::saturating_add)
+}
+
 /// Lines that are gathered until there are enough.
 struct Gathering<'s> {
     store: &'s dyn Store,
@@ -240,8 +258,9 @@ struct Gathering<'s> {
 }
 
 impl<'s> Gathering<'s> {
-    fn new(store: &'s dyn Store, evidence_id: &'s str, limit: usize) -> Self {
-        Self { store, evidence_id, page: LinePage::default(), bytes: 0, limit, next_line: 0 }
+    fn new(store: &'s dyn Store, evidence_id: &'s str, limit: usize, place: OwnedSemaphorePermit) -> Self {
+        let page = LinePage { place: Some(place), ..LinePage::default() };
+        Self { store, evidence_id, page, bytes: 0, limit, next_line: 0 }
     }
 
     /// Takes the wanted lines that end in a chunk: how many end in it, and whether there are enough.
@@ -259,7 +278,7 @@ impl<'s> Gathering<'s> {
                 self.page.more = true;
                 return Ok((chunk.ended, true));
             }
-            self.bytes = self.bytes.saturating_add(line.text.len().saturating_add(128));
+            self.bytes = self.bytes.saturating_add(bytes_shown(&line.text).saturating_add(256));
             self.page.lines.push(ShownLine { step_id: log.step_id.clone(), attempt: log.attempt, line });
         }
         Ok((chunk.ended, false))

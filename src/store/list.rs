@@ -11,7 +11,8 @@ pub(crate) enum Dimension {
     /// Runs, by when they were opened: all, or those with that.
     Opened,
     OpenedCommit(String),
-    OpenedLabel(String, String),
+    /// `name:value`
+    OpenedLabel(String),
     OpenedResult(String),
     OpenedState(State),
     /// Sealed envelopes, by when they were sealed: all, or those with that.
@@ -27,7 +28,7 @@ impl Dimension {
         match self {
             Dimension::Opened => (b'T', String::new()),
             Dimension::OpenedCommit(commit) => (b'C', commit.clone()),
-            Dimension::OpenedLabel(name, value) => (b'L', format!("{}:{name}{value}", name.len())),
+            Dimension::OpenedLabel(label) => (b'L', label.clone()),
             Dimension::OpenedResult(result) => (b'R', result.clone()),
             Dimension::OpenedState(state) => (b'S', state.as_str().to_owned()),
             Dimension::Sealed => (b't', String::new()),
@@ -76,6 +77,12 @@ pub(crate) struct Page {
     pub(crate) next: Option<Place>,
 }
 
+/// The labels that are not withheld, as `name:value`.
+pub(crate) fn labels(overview: &Overview) -> impl Iterator<Item = String> {
+    let labels = overview.labels.as_object().into_iter().flatten();
+    labels.filter_map(|(name, value)| Some(format!("{name}:{}", value.as_str()?)))
+}
+
 /// Under what a run is found as it stands, with the moment by which it is ordered there. `sealing` is what its envelope holds.
 pub(crate) fn entries(
     overview: &Overview,
@@ -88,9 +95,7 @@ pub(crate) fn entries(
     let mut opened = vec![Dimension::Opened, Dimension::OpenedState(standing.state)];
     opened.extend(standing.result.clone().map(Dimension::OpenedResult));
     opened.extend(commit.clone().map(Dimension::OpenedCommit));
-    for (name, value) in overview.labels.as_object().into_iter().flatten() {
-        opened.extend(text(Some(value)).map(|value| Dimension::OpenedLabel(name.clone(), value)));
-    }
+    opened.extend(labels(overview).map(Dimension::OpenedLabel));
     let mut sealed = Vec::new();
     if let Some(sealing) = sealing {
         sealed.push(Dimension::Sealed);

@@ -197,3 +197,14 @@ fn a_token_lists_its_own_projects_and_no_cursor_names_a_run_of_another() {
         }
     }
 }
+
+#[test]
+fn a_label_is_found_by_its_name_and_value_whatever_colons_are_in_them() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let opened =
+        server.post("/v1/runs", &json!({ "project": "p", "labels": { "team:ci": "core:x" } })).json();
+    let found = server.get("/v1/runs?label=team:ci:core:x").json();
+    assert_eq!(found["runs"][0]["evidence_id"], opened["evidence_id"]);
+    assert_eq!(server.get("/v1/runs?label=team:ci").json()["runs"], json!([]));
+}

@@ -367,3 +367,24 @@ fn a_log_that_trickles_is_seen_line_by_line_and_what_came_before_a_break_is_kept
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn two_who_do_not_say_where_their_bytes_go_write_side_by_side() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let run = server.open();
+    start(&server, &run, &["s"]);
+    std::thread::scope(|scope| {
+        for (stream, letter) in [("stdout", "o"), ("stderr", "e")] {
+            let (server, run) = (&server, &run);
+            let text = format!("{}\n", letter.repeat(99)).repeat(20_000);
+            scope.spawn(move || {
+                let answer = write(server, run, &format!("step_id=s&stream={stream}"), None, text.as_bytes());
+                assert_eq!(answer.status, 200, "{answer:?}");
+            });
+        }
+    });
+    let log = server.get(&format!("/v1/runs/{run}/logs?step_id=s")).body;
+    let count = |letter: u8| log.iter().filter(|byte| **byte == letter).count();
+    assert_eq!((log.len(), count(b'o'), count(b'e')), (4_000_000, 1_980_000, 1_980_000));
+}
