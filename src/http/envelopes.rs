@@ -10,6 +10,8 @@ use super::answer::{Answer, json, text};
 use super::body;
 use super::guard::By;
 use super::kept::kept;
+use super::openapi::Operation;
+use super::openapi::schema::{anything, refer};
 use super::path::Path;
 use super::problem::Problem;
 use super::query::Query;
@@ -28,6 +30,10 @@ pub(super) async fn fetch(
     Ok(file(service.envelope_for(&caller, &evidence_id).await?, &headers))
 }
 
+pub(super) fn about_fetch() -> Operation {
+    about_file("getEnvelope", "The sealed envelope, with the disclosures that the role may see")
+}
+
 pub(super) async fn pack(
     State(service): State<Arc<Service>>,
     By(caller): By,
@@ -36,6 +42,23 @@ pub(super) async fn pack(
 ) -> Answer {
     let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
     Ok(file(service.pack(&evidence_id).await?, &headers))
+}
+
+pub(super) fn about_pack() -> Operation {
+    about_file("getPack", "The sealed envelope, with the disclosures that the project makes public")
+}
+
+fn about_file(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .needs(Action::Read)
+        .of_a_run()
+        .header("If-None-Match")
+        .answers(200, "The file.", body::JSON, refer("SealedEnvelope"))
+        .answers_nothing(304, "The `ETag` is known already.")
+        .with_header("ETag", true)
+        .with_header("Sealstone-Envelope-Digest", true)
+        .refuses(404, &["envelope_not_found"])
+        .refuses(503, &["busy"])
 }
 
 /// The file, or nothing for who has it already.
@@ -73,8 +96,19 @@ pub(super) async fn verification(
     Ok(json(StatusCode::OK, &service.verification(&evidence_id).await?))
 }
 
+pub(super) fn about_verification() -> Operation {
+    Operation::new("getVerification", "A report on the stored envelope, made now")
+        .needs(Action::Read)
+        .of_a_run()
+        .answers(200, "The report.", body::JSON, refer("Verification"))
+        .refuses(404, &["envelope_not_found"])
+        .refuses(503, &["busy"])
+}
+
 /// How large a file may be that somebody without a token has judged.
 const MAX_BYTES_OF_NOBODY: usize = 8 << 20;
+
+const VERIFY: &[&str] = &["trust", "head", "expect"];
 
 pub(super) async fn verify(
     State(service): State<Arc<Service>>,
@@ -83,7 +117,7 @@ pub(super) async fn verify(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
-    let query = Query::read(raw, &["trust", "head", "expect"])?;
+    let query = Query::read(raw, VERIFY)?;
     let trusted = match query.one("trust")? {
         None | Some("service") => true,
         Some("none") => false,
@@ -108,4 +142,13 @@ pub(super) async fn verify(
     let sent = body::read(&headers, sent, &[body::JSON], max_bytes).await?;
     let place = service.judge_place().await?;
     Ok(json(StatusCode::OK, &judge(sent, held, place).await?))
+}
+
+pub(super) fn about_verify() -> Operation {
+    Operation::new("verify", "Judges a sealed envelope")
+        .about("Whatever is sent is judged, also what is none: then the report says `unreadable`. At most 8 MiB without a token, 128 MiB with one.")
+        .query(VERIFY)
+        .takes_any(body::JSON, anything())
+        .answers(200, "The report.", body::JSON, refer("Verification"))
+        .refuses(503, &["store_unavailable"])
 }

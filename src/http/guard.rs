@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Response, Uri, header};
+use axum::http::{HeaderMap, Response, Uri, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
@@ -15,7 +15,8 @@ use super::problem::Problem;
 use crate::service::{Caller, Held, Service};
 
 /// What everybody may ask.
-const OPEN: [&str; 5] = ["/healthz", "/readyz", "/v1/keys", "/v1/keys.pem", "/v1/verify"];
+pub(super) const OPEN: [&str; 6] =
+    ["/healthz", "/openapi.json", "/readyz", "/v1/keys", "/v1/keys.pem", "/v1/verify"];
 
 /// Who asks.
 pub(super) struct By(pub(super) Caller);
@@ -40,15 +41,7 @@ pub(super) async fn let_in(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(problem) => {
-            let unknown = problem.status() == 401;
-            let mut response = problem.into_response();
-            if unknown {
-                let bearer = HeaderValue::from_static("Bearer realm=\"sealstone\"");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
-            }
-            response
-        }
+        Err(problem) => problem.into_response(),
     }
 }
 

@@ -11,10 +11,12 @@ mod health;
 mod impatient;
 mod kept;
 mod keys;
+mod openapi;
 mod path;
 mod problem;
 mod projects;
 mod query;
+mod route;
 mod runs;
 mod serve;
 mod tls;
@@ -24,33 +26,49 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
 
+use self::route::{Route, delete, get, post, put};
 pub(crate) use self::serve::serve;
 pub(crate) use self::tls::acceptor;
 use crate::service::Service;
 
-/// The routes of API.md section 2.
+/// The routes of API.md section 2, and what is said of each in `/openapi.json`.
+fn routes() -> Vec<Route> {
+    vec![
+        get("/v1/runs", runs::list, runs::about_list()),
+        post("/v1/runs", runs::open, runs::about_open()),
+        get("/v1/runs/{run}", runs::snapshot, runs::about_snapshot()),
+        post("/v1/runs/{run}/entries", entries::append, entries::about_append()),
+        post("/v1/runs/{run}/gates", gates::open, gates::about_open()),
+        get("/v1/runs/{run}/gates/{gate_id}", gates::look, gates::about_look()),
+        post("/v1/runs/{run}/gates/{gate_id}", gates::resolve, gates::about_resolve()),
+        post("/v1/runs/{run}/finalize", closing::finalize, closing::about_finalize()),
+        post("/v1/runs/{run}/abort", closing::abort, closing::about_abort()),
+        get("/v1/envelopes/{evidence_id}", envelopes::fetch, envelopes::about_fetch()),
+        get(
+            "/v1/envelopes/{evidence_id}/verification",
+            envelopes::verification,
+            envelopes::about_verification(),
+        ),
+        get("/v1/envelopes/{evidence_id}/pack", envelopes::pack, envelopes::about_pack()),
+        get("/v1/projects/{*project}", projects::look, projects::about_look()),
+        put("/v1/projects/{*project}", projects::settle, projects::about_settle()),
+        post("/v1/verify", envelopes::verify, envelopes::about_verify()),
+        get("/v1/tokens", tokens::list, tokens::about_list()),
+        post("/v1/tokens", tokens::create, tokens::about_create()),
+        delete("/v1/tokens/{id}", tokens::forget, tokens::about_forget()),
+        get("/v1/keys", keys::jwks, keys::about_jwks()),
+        get("/v1/keys.pem", keys::pem, keys::about_pem()),
+        get("/healthz", health::live, health::about_live()),
+        get("/readyz", health::ready, health::about_ready()),
+        get("/openapi.json", openapi::document, openapi::about_document()),
+    ]
+}
+
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    Router::new()
-        .route("/v1/runs", get(runs::list).post(runs::open))
-        .route("/v1/runs/{run}", get(runs::snapshot))
-        .route("/v1/runs/{run}/entries", post(entries::append))
-        .route("/v1/runs/{run}/gates", post(gates::open))
-        .route("/v1/runs/{run}/gates/{gate_id}", get(gates::look).post(gates::resolve))
-        .route("/v1/runs/{run}/finalize", post(closing::finalize))
-        .route("/v1/runs/{run}/abort", post(closing::abort))
-        .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
-        .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
-        .route("/v1/envelopes/{evidence_id}/pack", get(envelopes::pack))
-        .route("/v1/projects/{*project}", get(projects::look).put(projects::settle))
-        .route("/v1/verify", post(envelopes::verify))
-        .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{id}", delete(tokens::forget))
-        .route("/v1/keys", get(keys::jwks))
-        .route("/v1/keys.pem", get(keys::pem))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(service.clone(), guard::let_in))

@@ -36,10 +36,6 @@ impl Problem {
         Self::new(400, error.code.as_str(), error)
     }
 
-    pub(super) fn status(&self) -> u16 {
-        self.status
-    }
-
     pub(super) fn set_pointer(&mut self, pointer: String) {
         self.pointer = Some(pointer);
     }
@@ -83,6 +79,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer realm=\"sealstone\"");
+            headers.insert(header::WWW_AUTHENTICATE, bearer);
+        }
         if matches!(status.as_u16(), 429 | 503 | 507) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -10,12 +10,16 @@ use super::answer::{Answer, json, put, summary, text};
 use super::body;
 use super::guard::By;
 use super::kept::kept;
+use super::openapi::Operation;
+use super::openapi::schema::{
+    any_text, element, id, many, maybe, object, one_of, or_null, path_id, refer, uri, uuid,
+};
 use super::path::Path;
 use super::problem::Problem;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
-use crate::evidence::envelope::RESULTS;
-use crate::journal::{Opening, State as RunState};
+use crate::evidence::envelope::{Kind, RESULTS};
+use crate::journal::{OF_THE_SERVICE, Opening, State as RunState};
 use crate::service::{Action, RunFilter, Service, is_evidence_id};
 
 pub(super) async fn open(
@@ -45,6 +49,30 @@ pub(super) async fn open(
     Ok(response)
 }
 
+pub(super) fn about_open() -> Operation {
+    let opening = element(Kind::Run, OF_THE_SERVICE, &["run_id"]);
+    let opened = object([
+        ("run_id", id()),
+        ("evidence_id", uuid()),
+        ("project", path_id()),
+        ("head", refer("Head")),
+        ("links", object(["self", "events", "page"].map(|name| (name, uri())))),
+    ]);
+    let next = ["getRun", "appendEntries", "openGate", "finalizeRun", "abortRun"];
+    Operation::new("openRun", "Opens a run")
+        .about("The same `run_id` with the same body finds the same run.")
+        .needs(Action::Write)
+        .takes(maybe(opening, [("type", one_of(["run"]))]))
+        .records()
+        .answers(200, "The run, opened before by the same request.", body::JSON, opened.clone())
+        .answers(201, "The run, opened now.", body::JSON, opened)
+        .with_header("Location", true)
+        .links(&next, &[("run", "$response.body#/evidence_id")])
+        .refuses(403, &["project_forbidden"])
+        .refuses(409, &["run_exists"])
+        .refuses(422, &["member_reserved"])
+}
+
 const LIST: &[&str] = &[
     "project",
     "state",
@@ -65,9 +93,7 @@ pub(super) async fn list(
     let query = Query::read(raw.clone(), LIST)?;
     let own = |name| query.one(name).map(|value| value.map(str::to_owned));
     let time = |name| query.parsed(name, "a time like 2026-11-21T08:00:00.000Z", |text| text.parse().ok());
-    let state = |text: &str| {
-        [RunState::Open, RunState::Closing, RunState::Sealed].into_iter().find(|state| state.as_str() == text)
-    };
+    let state = |text: &str| RunState::ALL.into_iter().find(|state| state.as_str() == text);
     let result = |text: &str| RESULTS.contains(&text).then(|| text.to_owned());
     let mut labels = Vec::new();
     for label in query.all("label") {
@@ -102,13 +128,29 @@ pub(super) async fn list(
     Ok(response)
 }
 
+pub(super) fn about_list() -> Operation {
+    let page = object([("runs", many(refer("Summary"))), ("next", or_null(any_text()))]);
+    let first = "$response.body#/runs/0/evidence_id";
+    Operation::new("listRuns", "The newest runs")
+        .needs(Action::Read)
+        .query(LIST)
+        .answers(200, "A page; `next` is the cursor of the one after it.", body::JSON, page)
+        .with_header("Link", false)
+        .links(&["listRuns"], &[("cursor", "$response.body#/next")])
+        .links(&["getRun", "finalizeRun"], &[("run", first)])
+        .links(&["getEnvelope", "getVerification", "getPack"], &[("evidence_id", first)])
+        .refuses(503, &["store_unavailable"])
+}
+
+const SNAPSHOT: &[&str] = &["project", "envelope"];
+
 pub(super) async fn snapshot(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let query = Query::read(raw, &["project", "envelope"])?;
+    let query = Query::read(raw, SNAPSHOT)?;
     let with_envelope = query.parsed("envelope", "true or false", |text| text.parse().ok())?.unwrap_or(true);
     let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
     let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
@@ -126,6 +168,15 @@ pub(super) async fn snapshot(
     body.push_str(&envelope);
     body.push('}');
     Ok(text(StatusCode::OK, kept(body.into_bytes(), place), "application/json"))
+}
+
+pub(super) fn about_snapshot() -> Operation {
+    Operation::new("getRun", "A run as it is")
+        .needs(Action::Read)
+        .of_a_run()
+        .query(SNAPSHOT)
+        .answers(200, "The summary, what waits, and the envelope so far.", body::JSON, refer("Snapshot"))
+        .refuses(503, &["busy"])
 }
 
 /// The same value for serde_json.

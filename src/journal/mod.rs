@@ -19,6 +19,7 @@ mod standing;
 
 pub use body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 pub use entry::Entry;
+pub(crate) use entry::{OF_THE_FINISHED, OF_THE_SERVICE};
 pub use expiry::{Due, Periods};
 pub use opening::Opening;
 pub use refusal::Refusal;
