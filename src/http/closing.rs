@@ -37,7 +37,7 @@ pub(super) async fn finalize(
         _ => return Err(body::invalid("result", "succeeded, failed or aborted expected")),
     };
     let reason = body::text(&members, "reason")?;
-    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.project()?).await?;
     let closed =
         service.finalize(&evidence_id, Close { result, reason, if_match, key }, bytes, &caller).await?;
     let answer = serde_json::json!({
@@ -86,7 +86,7 @@ pub(super) async fn abort(
         Some(_) => return Err(body::invalid("force", "true or false expected")),
     };
     let reason = body::text(&members, "reason")?;
-    let evidence_id = service.find(&caller, Action::Abort, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Abort, &run, query.project()?).await?;
     service.abort(&evidence_id, Abort { reason, force, key }, bytes, &caller).await?;
     Ok(json(
         StatusCode::ACCEPTED,

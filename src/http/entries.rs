@@ -64,7 +64,7 @@ pub(super) async fn append(
     let max_bytes = if many { body::MAX_NDJSON_BYTES } else { body::MAX_JSON_BYTES };
     let sent = body::read(&headers, sent, &[JSON, NDJSON], max_bytes).await?;
     let bytes = &sent.bytes;
-    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.project()?).await?;
     let parse = || if many { lines(bytes) } else { Ok(vec![(0, Entry::parse(body::parse(bytes)?)?)]) };
     let entries = if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse)? } else { parse()? };
     let (numbers, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();

@@ -38,7 +38,7 @@ pub(super) async fn open(
     let key = idempotency_key(&headers)?;
     let (members, bytes) = body::object(&headers, sent).await?;
     let gate = NewGate::parse(members, key)?;
-    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.project()?).await?;
     let (done, view) = service.open_gate(&evidence_id, gate, bytes, &caller).await?;
     let status = if done.added { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &shown(view, Some(&done))))
@@ -74,7 +74,7 @@ pub(super) async fn look(
     let query = Query::read(raw, LOOK)?;
     let wait = |text: &str| text.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_S);
     let wait = query.parsed("wait", "seconds from 0 to 60", wait)?.unwrap_or_default();
-    let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     let view = service.wait_for_gate(&evidence_id, &gate_id, Duration::from_secs(wait)).await?;
     service.check_still(&caller)?;
     Ok(json(StatusCode::OK, &shown(view, None)))
@@ -115,7 +115,7 @@ pub(super) async fn resolve(
         ),
     };
     let comment = body::text(&members, "comment")?;
-    let evidence_id = service.find(&caller, Action::Resolve, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Resolve, &run, query.project()?).await?;
     let resolution = Resolution { gate_id, decision, comment, seen_head, key };
     let (done, view) = service.resolve_gate(&evidence_id, resolution, bytes, &caller).await?;
     Ok(json(StatusCode::OK, &shown(view, Some(&done))))

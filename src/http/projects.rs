@@ -78,6 +78,7 @@ pub(super) fn about_settle() -> Operation {
         .about("What is left out has its default.")
         .needs(Action::Administer)
         .takes(settings)
+        .or_nothing()
         .answers(200, "The settings.", body::JSON, refer("Settings"))
         .refuses_all(REFUSED)
         .refuses(422, &["member_invalid"])

@@ -102,7 +102,7 @@ pub(super) async fn list(
         labels.push((name.to_owned(), value.to_owned()));
     }
     let filter = RunFilter {
-        project: own("project")?,
+        project: query.project()?.map(str::to_owned),
         state: query.parsed("state", "open, closing or sealed", state)?,
         result: query.parsed("result", "succeeded, failed, aborted or expired", result)?,
         commit_sha: own("commit_sha")?,
@@ -130,15 +130,11 @@ pub(super) async fn list(
 
 pub(super) fn about_list() -> Operation {
     let page = object([("runs", many(refer("Summary"))), ("next", or_null(any_text()))]);
-    let first = "$response.body#/runs/0/evidence_id";
     Operation::new("listRuns", "The newest runs")
         .needs(Action::Read)
         .query(LIST)
         .answers(200, "A page; `next` is the cursor of the one after it.", body::JSON, page)
         .with_header("Link", false)
-        .links(&["listRuns"], &[("cursor", "$response.body#/next")])
-        .links(&["getRun", "finalizeRun"], &[("run", first)])
-        .links(&["getEnvelope", "getVerification", "getPack"], &[("evidence_id", first)])
         .refuses(503, &["store_unavailable"])
 }
 
@@ -152,7 +148,7 @@ pub(super) async fn snapshot(
 ) -> Answer {
     let query = Query::read(raw, SNAPSHOT)?;
     let with_envelope = query.parsed("envelope", "true or false", |text| text.parse().ok())?.unwrap_or(true);
-    let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
     let mut shown = summary(&snapshot.overview, &snapshot.standing);
     let objects = |objects: Vec<Object<'static>>| Value::from(objects);

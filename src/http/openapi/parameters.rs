@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::schema::{digest, id, many, one_of, path_id, text, time};
+use super::schema::{any_text, digest, flag, id, many, one_of, path_id, time, uri, uuid};
 use crate::evidence::envelope::RESULTS;
 use crate::evidence::verify::Expected;
 use crate::journal::State;
@@ -22,16 +22,14 @@ pub(super) fn header(name: &str, required: bool) -> Value {
 /// What is said of a name, and what it may be.
 pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
     Some(match name {
-        "commit_sha" => ("The commit that the run worked on, as it was recorded.", text()),
-        "cursor" => ("`next` of the page before.", json!({ "type": "string", "format": "uuid" })),
-        "envelope" => {
-            ("Whether the envelope so far is shown too.", json!({ "type": "boolean", "default": true }))
-        }
+        "commit_sha" => ("The commit that the run worked on, as it was recorded.", any_text()),
+        "cursor" => ("`next` of the page before.", uuid()),
+        "envelope" => ("Whether the envelope so far is shown too.", flag()),
         "evidence_id" => ("A run: its evidence_id, or a run_id that no other project has.", id()),
         "expect" => ("`member=value`: what the run must be.", many(expectation())),
         "gate_id" => ("A gate of the run.", id()),
         "head" => ("`SEQ:HASH`: a head that was kept, and must be in the chain.", many(kept_head())),
-        "id" => ("The id of a token.", json!({ "type": "string", "format": "uuid" })),
+        "id" => ("The id of a token.", uuid()),
         "label" => (
             "`name:value`: a label that the run has.",
             many(json!({ "type": "string", "pattern": "^[^:]*:" })),
@@ -53,7 +51,7 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
             "Seconds to wait for an answer to the gate.",
             json!({ "type": "integer", "minimum": 0, "maximum": 60, "default": 0 }),
         ),
-        "ETag" => ("The digest of the bytes sent, in quotes.", text()),
+        "ETag" => ("The digest of the bytes sent, in quotes.", any_text()),
         "Idempotency-Key" => (
             "Makes sending the same again harmless: the first answer comes again.",
             json!({ "type": "string", "pattern": "^[!-~]{1,255}$" }),
@@ -62,9 +60,9 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
             "Record only if the last `entry_hash` of the chain is this one, in quotes.",
             json!({ "type": "string", "pattern": "^\"sha256:[0-9a-f]{64}\"$" }),
         ),
-        "If-None-Match" => ("An `ETag` that is known already.", json!({ "type": "string" })),
-        "Link" => ("The next page, `rel=\"next\"`.", json!({ "type": "string" })),
-        "Location" => ("The run.", json!({ "type": "string", "format": "uri-reference" })),
+        "If-None-Match" => ("An `ETag` that is known already.", any_text()),
+        "Link" => ("The next page, `rel=\"next\"`.", any_text()),
+        "Location" => ("The run.", uri()),
         "Retry-After" => {
             ("Seconds until it is worth trying again.", json!({ "type": "integer", "minimum": 1 }))
         }

@@ -1,0 +1,82 @@
+"""What schemathesis has to be told to ask this service well, and deeply."""
+
+import json
+import os
+import re
+import urllib.request
+
+import schemathesis
+
+URL, TOKEN, OWN_ID = os.environ["URL"], os.environ.get("TOKEN"), os.environ.get("OWN_ID")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+opened, closed = [], []  # evidence_ids, the newest last
+gates = []  # (evidence_id, gate_id)
+asked = 0
+
+
+@schemathesis.serializer("application/x-ndjson")
+def ndjson(context, value):
+    """A list is a line each; what is none is sent as it is, to be refused."""
+    lines = value if isinstance(value, list) else [value]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def post(path, body):
+    """What is answered to a request of our own."""
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})}
+    request = urllib.request.Request(URL + path, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def open_run():
+    if not opened:
+        opened.append(post("/v1/runs", {"project": "fuzz"})["evidence_id"])
+    return opened[-1]
+
+
+def open_gate():
+    if not gates or gates[-1][0] not in opened:
+        run = open_run()
+        gates.append((run, post(f"/v1/runs/{run}/gates", {"reason": "may it?"})["gate_id"]))
+    return gates[-1]
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Aims most requests at runs and gates that are there: their names are no less valid than those it made up."""
+    global asked
+    asked += 1
+    path = case.path_parameters or {}
+    if case.operation.path == "/v1/tokens/{id}" and path.get("id") == OWN_ID:
+        path["id"] = "00000000-0000-0000-0000-000000000000"  # nothing else would be answered any more
+    if case.query and case.query.get("wait"):
+        case.query["wait"] = 0  # nobody answers here
+    about = getattr(case.meta and case.meta.phase.data, "parameter", None)
+    if case.headers and case.headers.get("If-Match") == "" and about != "If-Match":
+        del case.headers["If-Match"]  # what it takes for the shortest of its pattern, and hides the rest
+    if asked % 5 == 0 or not all(ID.fullmatch(str(value)) for value in path.values()):
+        return
+    if "gate_id" in path:
+        path["run"], path["gate_id"] = open_gate()
+    elif "run" in path:
+        path["run"] = open_run()
+    elif "evidence_id" in path:
+        path["evidence_id"] = closed[-1] if closed else open_run()
+    if case.query and ID.fullmatch(str(case.query.get("project", ""))) and case.operation.path != "/v1/runs":
+        del case.query["project"]
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    """Remembers which runs there are, and which of them are closed."""
+    run = (case.path_parameters or {}).get("run")
+    closes = case.operation.path.endswith(("/finalize", "/abort")) and response.status_code < 300
+    if run in opened and (closes or b'"run_closed"' in response.content):
+        opened.remove(run)
+        closed.append(run)
+    if response.status_code == 201 and case.operation.path == "/v1/runs":
+        opened.append(response.json()["evidence_id"])
+    if b'"gate_resolved"' in response.content and gates:
+        gates.pop()
