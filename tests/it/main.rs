@@ -16,6 +16,8 @@ mod commands;
 mod crash;
 #[cfg(feature = "service")]
 mod crowd;
+#[cfg(feature = "service")]
+mod documented;
 mod ed25519;
 #[cfg(feature = "client")]
 mod exec;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::documented::assert_documented;
 use crate::place::Place;
 
 /// A service that is killed when this is dropped.
@@ -73,7 +74,9 @@ impl Server {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        Connection::to(&self.address).unwrap().request(method, path, headers, body).unwrap()
+        let answer = Connection::to(&self.address).unwrap().request(method, path, headers, body).unwrap();
+        assert_documented(&self.address, method, path, &answer);
+        answer
     }
 
     /// Opens a run in the project `p`; its evidence_id.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schema::{
-    ID, PATH_ID, any_object, any_text, count, digest, element, flag, id, many, maybe, object, one_of,
+    ID, PATH_ID, any_object, any_text, count, digest, either, element, flag, id, many, maybe, object, one_of,
     path_id, period, refer, short_id, text, time, uuid, with,
 };
 use crate::evidence::envelope::{Kind, RESULTS};
@@ -128,20 +128,18 @@ fn snapshot() -> Value {
     maybe(waiting, [("envelope", refer("Envelope"))])
 }
 
-/// A question to people, and the answer once it is there. Where something was recorded, the chain's head after it and its place in the journal.
+/// A question to people, and the answer once it is there. What is private is not shown while it is open, and a commitment
+/// afterwards. Where something was recorded: its place in the journal, and the chain's head after it.
 fn gate() -> Value {
-    let private = |schema: Value| json!({ "anyOf": [schema, { "$ref": "#/components/schemas/Envelope/$defs/commitment" }] });
-    let always = object([
-        ("gate_id", id()),
-        ("reason", private(text())),
-        ("opened_at", time()),
-        ("state", one_of(["open", "resolved"])),
-    ]);
+    let commitment = json!({ "$ref": "#/components/schemas/Envelope/$defs/commitment" });
+    let private = |schema| either(schema, commitment.clone());
+    let always = object([("gate_id", id()), ("opened_at", time()), ("state", one_of(["open", "resolved"]))]);
     let decision = one_of(["approved", "rejected", "unanswered"]);
     let reporter = object([("name", any_text())]);
     maybe(
         always,
         [
+            ("reason", private(text())),
             ("step_id", path_id()),
             ("decision", decision),
             ("comment", private(text())),

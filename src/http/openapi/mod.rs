@@ -9,6 +9,7 @@ mod operation;
 mod parameters;
 pub(super) mod schema;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
 mod tests;
 
 use std::sync::OnceLock;

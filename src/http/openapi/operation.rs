@@ -180,6 +180,12 @@ impl Operation {
         refusals.iter().fold(self, |operation, (status, codes)| operation.refuses(*status, codes))
     }
 
+    /// The statuses of its answers that are no problems.
+    #[cfg(test)]
+    pub(super) fn answered(&self) -> impl Iterator<Item = u16> {
+        self.answers.keys().copied()
+    }
+
     /// The Operation Object, but for who may.
     pub(super) fn described(&self, has_path: bool) -> Value {
         let mut refusals = self.refusals.clone();
