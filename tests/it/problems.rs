@@ -396,6 +396,8 @@ fn the_list_of_runs_is_filtered_and_paged() {
         "opened_after=yesterday",
         "what=1",
         "state=open&state=open",
+        "project=",
+        "project=a//b",
     ] {
         service.refused(&service.server.get(&format!("/v1/runs?{query}")), 400, "parameter_invalid", None);
     }

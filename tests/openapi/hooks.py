@@ -23,6 +23,10 @@ def ndjson(context, value):
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
+def is_id(value):
+    return isinstance(value, str) and ID.fullmatch(value) is not None
+
+
 def post(path, body):
     """What is answered to a request of our own."""
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})}
@@ -58,15 +62,17 @@ def before_call(context, case, kwargs):
     headers = case.headers if case.headers and about != "Authorization" else {}
     if headers.get("If-Match") == "" and about != "If-Match":
         del headers["If-Match"]  # what it takes for the shortest of its pattern, and hides the rest
-    if asked % 5 == 0 or not all(ID.fullmatch(str(value)) for value in path.values()):
+    if asked % 5 == 0 or not all(map(is_id, path.values())):
         return
+    if case.operation.path == "/v1/runs" and isinstance(case.body, dict) and is_id(case.body.get("run_id")):
+        del case.body["run_id"]  # another run each time, for what is linked to it
     if "gate_id" in path:
         path["run"], path["gate_id"] = open_gate()
     elif "run" in path:
         path["run"] = open_run()
     elif "evidence_id" in path:
         path["evidence_id"] = closed[-1] if closed else open_run()
-    if case.query and ID.fullmatch(str(case.query.get("project", ""))) and case.operation.path != "/v1/runs":
+    if case.query and is_id(case.query.get("project")) and case.operation.path != "/v1/runs":
         del case.query["project"]
     if KEY.fullmatch(str(headers.get("Idempotency-Key", ""))):
         headers["Idempotency-Key"] = f"fresh-{asked}"

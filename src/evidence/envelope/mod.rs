@@ -4,7 +4,7 @@ mod check;
 mod disclosure;
 mod kind;
 pub mod limits;
-mod model;
+pub(crate) mod model;
 pub mod pointer;
 mod text;
 
@@ -13,6 +13,6 @@ pub(crate) use check::{check_ingest, check_recorded, contains_commitment, is_com
 pub use disclosure::{DEFAULT_PRIVATE, Disclosure, NotPrivate, PrivateMembers};
 pub(crate) use disclosure::{commitment_bytes, locate};
 pub use kind::Kind;
-pub(crate) use model::{Form, Member, RESULTS};
+pub(crate) use model::RESULTS;
 pub use text::{CANONICALIZATION, ENVELOPE_FORMAT, SEALED_FORMAT};
 pub(crate) use text::{EnvelopeParts, envelope_text, list};

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::evidence::envelope::limits::{MAX_REPORTER_BYTES, MAX_TEXT_BYTES};
-use crate::evidence::envelope::{DEFAULT_PRIVATE, Form, Kind, Member};
+use crate::evidence::envelope::model::{Form, Member};
+use crate::evidence::envelope::{DEFAULT_PRIVATE, Kind};
 
 /// What an id is (`is_id`), but for its length.
 pub(super) const ID: &str = "^[A-Za-z0-9][A-Za-z0-9._:-]*$";
