@@ -1,4 +1,7 @@
 //! A route: where it is, who answers there, and what is said of it. Router and document are both made of these.
+//!
+//! A new route is a line in [`routes`](super::routes), and a function next to its handler that gives its [`Operation`]. A
+//! parameter or header of a new name stands in `openapi/parameters.rs`, a schema of several routes in `openapi/components.rs`.
 
 use std::sync::Arc;
 

@@ -33,6 +33,7 @@ stop() {
 trap 'stop; rm -rf "$place"' EXIT
 
 serve() { # DATA-DIR; sets `server` and `url`
+    rm -f "$place/told"
     "$sealstone" serve --listen 127.0.0.1:0 --json --data-dir "$1" >"$place/told" 2>"$place/log" &
     server=$!
     for _ in $(seq 100); do
@@ -43,7 +44,7 @@ serve() { # DATA-DIR; sets `server` and `url`
     url=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["url"])' <"$place/told")
 }
 
-# What is asked is the same each time; what the tool leaves behind goes with the place.
+# The seed is always the same; what is asked differs by the ids that the service gives. What the tool leaves behind goes with the place.
 ask() { # st run's options
     (cd "$place" && URL=$url SCHEMATHESIS_HOOKS="$here/hooks.py" "$cache/venv/bin/st" --config-file "$here/schemathesis.toml" \
         run "$url/openapi.json" --no-color --seed 1 --generation-database none --max-examples 40 "$@") | cut -c 1-2000

@@ -25,13 +25,13 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("Gate", gate()),
         ("Head", object([("seq", count()), ("entry_hash", digest())])),
         ("Id", json!({ "type": "string", "pattern": ID, "maxLength": 128 })),
+        ("NewToken", with(token(), [("token", any_text())])),
         ("PathId", json!({ "type": "string", "pattern": PATH_ID, "maxLength": 128 })),
         ("Problem", problem()),
         ("Settings", settings()),
         ("Snapshot", snapshot()),
         ("Summary", summary()),
         ("Time", json!({ "$ref": "#/components/schemas/Envelope/$defs/time" })),
-        ("NewToken", with(token(), [("token", any_text())])),
         ("Token", token()),
     ];
     let published = PUBLISHED.map(|(name, _, text)| (name, published(name, text)));

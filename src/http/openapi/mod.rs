@@ -26,7 +26,7 @@ pub(super) use operation::{Operation, Refusals};
 /// What the routes have in common, in words.
 const ABOUT: &str = "Runs are recorded, sealed into evidence envelopes, and judged. Bodies are strict JSON (unique names, numbers within ±(2^53−1), \
 at most 64 containers deep). Errors are `application/problem+json` (RFC 9457) with a stable `code`; 405 has `Allow`, and what no path fits is 404 \
-`route_not_found`. `HEAD` is answered wherever `GET` is. While the store has no token, whoever is on this machine may ask for everything.";
+`route_not_found`; what is no HTTP, or has too long a head, is 400, 414 or 431 without a body. `HEAD` is answered wherever `GET` is. While the store has no token, whoever is on this machine may ask for everything.";
 
 pub(super) async fn document() -> Answer {
     static DOCUMENT: OnceLock<String> = OnceLock::new();

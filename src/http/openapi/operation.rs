@@ -50,7 +50,7 @@ pub(in crate::http) struct Operation {
     pub(super) headers: Vec<&'static str>,
     body: Option<Value>,
     answers: BTreeMap<u16, Value>,
-    refusals: BTreeMap<u16, BTreeSet<&'static str>>,
+    pub(super) refusals: BTreeMap<u16, BTreeSet<&'static str>>,
 }
 
 impl Operation {
@@ -170,7 +170,7 @@ impl Operation {
         self
     }
 
-    /// May be refused with these codes.
+    /// May be refused with these codes; a status is one of answers or of problems, not of both.
     pub(in crate::http) fn refuses(mut self, status: u16, codes: &[&'static str]) -> Self {
         self.refusals.entry(status).or_default().extend(codes);
         self

@@ -27,6 +27,8 @@ fn every_route_is_described_and_every_description_has_a_route() {
         let operation = &route.operation;
         let succeeds = operation.answered().any(|status| (200..300).contains(&status));
         assert!(succeeds, "{} has no answer but problems", route.path);
+        let both = operation.answered().find(|status| operation.refusals.contains_key(status));
+        assert_eq!(both, None, "{} answers it, and refuses with it", route.path);
     }
 }
 
