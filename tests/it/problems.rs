@@ -448,6 +448,15 @@ fn an_abort_by_force_closes_and_seals_and_can_be_repeated() {
 }
 
 #[test]
+fn a_close_that_is_repeated_is_held_to_the_same_limits() {
+    let service = Refusing::new();
+    let finalize = |body: Value| service.server.post(&service.path("/finalize"), &body);
+    assert_eq!(finalize(json!({ "result": "failed" })).status, 200);
+    let repeated = finalize(json!({ "result": "failed", "reason": "x".repeat(70_000) }));
+    service.refused(&repeated, 422, "member_invalid", Some("/reason"));
+}
+
+#[test]
 fn a_full_run_says_so_and_can_be_closed() {
     let service = Refusing::new();
     let line = |i: usize| {
