@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::evidence::digest::{Digest, Hasher};
@@ -27,23 +28,55 @@ pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
 /// Writes beside, then renames: the file is whole and durable once this returns, or it is as it was. A link is followed, and stays.
 /// What is no regular file (a device, a FIFO), or leads to an open stream such as /dev/stdout, is written to and never replaced.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if leads_to_stream(path) || fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+    if is_no_file(path) {
         return OpenOptions::new().append(true).open(path)?.write_all(bytes);
     }
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let directory = directory_of(&target);
-    let draft = directory.join(format!(".sealstone-{}.tmp", fresh_name()?));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&draft, &target));
-    if written.is_err() {
-        // What is left of it is of no use; the first error is the one to tell.
-        let _ = fs::remove_file(&draft);
+    replace(path, bytes, 0o666)
+}
+
+/// Like [`write_durably`], for its owner alone, and never into a stream.
+pub(crate) fn write_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut draft = Draft::new(path, mode)?;
+    draft.file.write_all(bytes)?;
+    draft.keep()
+}
+
+/// A file that is written beside its name, and gets it once it is whole; dropped before, it was never there. A link is followed.
+pub(crate) struct Draft {
+    pub(crate) file: File,
+    draft: PathBuf,
+    target: PathBuf,
+}
+
+impl Draft {
+    /// With these mode bits, less those of the umask.
+    pub(crate) fn new(path: &Path, mode: u32) -> io::Result<Self> {
+        if is_no_file(path) {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let draft = directory_of(&target).join(format!(".sealstone-{}.tmp", fresh_name()?));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&draft)?;
+        Ok(Self { file, draft, target })
     }
-    written.and_then(|()| File::open(directory)?.sync_all())
+
+    /// Gives it its name. It is durable once this returns.
+    pub(crate) fn keep(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.draft, &self.target)?;
+        File::open(directory_of(&self.target))?.sync_all()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // One that was kept has another name by now.
+        let _ = fs::remove_file(&self.draft);
+    }
 }
 
 /// The directory that a path is in.
@@ -56,6 +89,11 @@ pub(crate) fn fresh_name() -> io::Result<String> {
     let mut random = [0; 12];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A device, a FIFO, a directory, an open stream: nothing that another file may take the place of.
+fn is_no_file(path: &Path) -> bool {
+    leads_to_stream(path) || fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 /// Whether the path, or a link on its way, is in /dev or /proc.

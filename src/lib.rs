@@ -10,6 +10,8 @@
 //! | [`evidence`] | the core: strict JSON, canonical form, chain, seal, verification; always built |
 //! | `journal` | a run's state as a fold of its records, and what it answers to a request |
 //! | `store` | the contract of a store, every stored key, journals in an embedded engine |
+//! | `logs` | what steps wrote: chunks, lines, digests |
+//! | `figures` | what is counted by the layers after it |
 //! | `append` | the hot path: a lane for each run, one committer for all |
 //! | `service` | what can be asked: runs, entries, gates, closing and sealing, envelopes, keys |
 //! | `http` | routes, bodies, problems, connections |
@@ -37,11 +39,15 @@ pub mod client;
 pub mod evidence;
 #[cfg(feature = "client")]
 mod exec;
+#[cfg(feature = "service")]
+mod figures;
 mod files;
 #[cfg(feature = "service")]
 mod http;
 #[cfg(feature = "service")]
 pub mod journal;
+#[cfg(feature = "service")]
+mod logs;
 #[cfg(feature = "service")]
 mod service;
 #[cfg(feature = "service")]

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::ledger::Ledger;
+use crate::figures::Figures;
 use crate::store::directory::free_bytes;
 use crate::store::{Batch, Outcome, Store};
 
@@ -26,9 +29,13 @@ pub(crate) struct DiskGuard {
 }
 
 impl DiskGuard {
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.path).ok()
+    }
+
     fn check(&self) -> Option<Outcome> {
         // Where the file system does not say, a write will.
-        let free_bytes = free_bytes(&self.path).ok()?;
+        let free_bytes = self.free_bytes()?;
         let min_free_bytes = self.min_free_bytes;
         (free_bytes < min_free_bytes).then_some(Outcome::DiskFull { free_bytes, min_free_bytes })
     }
@@ -37,15 +44,39 @@ impl DiskGuard {
 /// The one writer, on a thread of its own. It ends once this is dropped and all that waited is written.
 pub(crate) struct Committer {
     jobs: Option<mpsc::Sender<Job>>,
+    guard: Option<Arc<DiskGuard>>,
+    figures: Arc<Figures>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Committer {
-    pub(crate) fn start(store: Arc<dyn Store>, guard: Option<DiskGuard>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        guard: Option<DiskGuard>,
+        figures: Arc<Figures>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let guard = guard.map(Arc::new);
+        let (kept, ledger) = (guard.clone(), Ledger::new(figures.clone()));
         let thread = thread::Builder::new().name("committer".into());
-        let thread = thread.spawn(move || write_all(&*store, guard.as_ref(), receiver))?;
-        Ok(Self { jobs: Some(sender), thread: Some(thread) })
+        let thread = thread.spawn(move || write_all(&*store, guard.as_deref(), receiver, ledger))?;
+        Ok(Self { jobs: Some(sender), guard: kept, figures, thread: Some(thread) })
+    }
+
+    /// What this and the lanes before it have counted.
+    pub(crate) fn figures(&self) -> &Arc<Figures> {
+        &self.figures
+    }
+
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs.as_ref().map_or(0, |jobs| jobs.max_capacity().saturating_sub(jobs.capacity()))
+    }
+
+    /// How many bytes are free, and how many are kept so, where that is known.
+    pub(crate) fn disk(&self) -> Option<(u64, u64)> {
+        let guard = self.guard.as_ref()?;
+        Some((guard.free_bytes()?, guard.min_free_bytes))
     }
 
     /// Whether there is still somebody who writes.
@@ -79,7 +110,12 @@ impl Drop for Committer {
     }
 }
 
-fn write_all(store: &dyn Store, guard: Option<&DiskGuard>, mut jobs: mpsc::Receiver<Job>) {
+fn write_all(
+    store: &dyn Store,
+    guard: Option<&DiskGuard>,
+    mut jobs: mpsc::Receiver<Job>,
+    mut ledger: Ledger,
+) {
     while let Some(first) = jobs.blocking_recv() {
         let mut bytes = size(&first);
         let mut group = vec![first];
@@ -93,11 +129,13 @@ fn write_all(store: &dyn Store, guard: Option<&DiskGuard>, mut jobs: mpsc::Recei
             group.into_iter().map(|job| (job.batches, job.done)).unzip();
         let counts: Vec<usize> = batches.iter().map(Vec::len).collect();
         let batches: Vec<Batch> = batches.into_iter().flatten().collect();
-        let mut outcomes = match guard.and_then(DiskGuard::check) {
+        let begun = Instant::now();
+        let outcomes = match guard.and_then(DiskGuard::check) {
             Some(full) => vec![full; batches.len()],
             None => store.commit(&batches),
-        }
-        .into_iter();
+        };
+        ledger.enter(&batches, &outcomes, begun.elapsed());
+        let mut outcomes = outcomes.into_iter();
         for (done, count) in answers.into_iter().zip(counts) {
             // Who asked may have gone; it is written all the same.
             let _ = done.send(outcomes.by_ref().take(count).collect());

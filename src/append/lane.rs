@@ -7,13 +7,13 @@ use tokio::sync::{oneshot, watch};
 
 use super::Surroundings;
 use super::committer::Committer;
+use super::drive::Drive;
 use super::rejection::Rejection;
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
-use crate::journal::{
-    Abort, Answer, Append, Around, Close, Due, JournalRecord, NewGate, Refusal, Resolution, Run, Standing,
-};
-use crate::store::{Batch, SealedFile, Store};
+use crate::journal::{Abort, Answer, Append, Close, NewGate, Resolution, Run, Standing};
+use crate::logs::{LogAppend, LogReceipt, Logs};
+use crate::store::{SealedFile, Sealing, Store};
 
 /// How many runs stay in memory when nobody asks them.
 const MAX_LOADED: usize = 4_096;
@@ -21,19 +21,16 @@ const MAX_LOADED: usize = 4_096;
 const MAX_WAITING: usize = 4_096;
 /// How many bytes of requests may wait in one lane.
 const MAX_WAITING_BYTES: usize = 32 << 20;
-/// How many bytes of requests are decided before they are written.
-const MAX_BATCH_BYTES: usize = 8 << 20;
-/// From this size on deciding is told to the scheduler, which gives the other tasks to other threads.
-const LARGE_BYTES: usize = 16 << 10;
 
 /// What can be asked of a run.
 pub(crate) enum Ask {
     Abort(Abort),
     Append(Append),
     Close(Close),
+    Log(LogAppend),
     OpenGate(NewGate),
     Resolve(Resolution),
-    Seal(Digest, SealedFile),
+    Seal(Digest, SealedFile, Sealing),
     /// A look at what is committed.
     View(Box<dyn FnOnce(&Run) + Send>),
 }
@@ -46,39 +43,47 @@ pub(crate) struct Done {
     /// Whether anything was added: nothing is for what was asked before.
     pub(crate) added: bool,
     pub(crate) standing: Standing,
+    /// Where the log ends that was appended to.
+    pub(crate) log: Option<LogReceipt>,
 }
 
-struct Job {
-    ask: Ask,
+pub(super) struct Job {
+    pub(super) ask: Ask,
     /// About how large the request is.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Who asks, as the service knows them.
-    by: Option<String>,
-    reply: oneshot::Sender<Result<Done, Rejection>>,
+    pub(super) by: Option<String>,
+    pub(super) reply: oneshot::Sender<Result<Done, Rejection>>,
 }
 
 /// A run's lane.
-struct Lane {
-    evidence_id: String,
+pub(super) struct Lane {
+    pub(super) evidence_id: String,
     /// Known once the run was loaded.
-    project: OnceLock<String>,
+    pub(super) project: OnceLock<String>,
     queue: Mutex<Queue>,
     /// How many gates are recorded: those who wait for one are woken by nothing else.
-    gates: watch::Sender<usize>,
+    pub(super) gates: watch::Sender<usize>,
 }
 
-struct Queue {
-    jobs: VecDeque<Job>,
+pub(super) struct Queue {
+    pub(super) jobs: VecDeque<Job>,
     /// Of what waits.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Whether a task works on the jobs; the run is with it then.
-    driven: bool,
-    run: Option<Box<Run>>,
-    idle_since: Timestamp,
+    pub(super) driven: bool,
+    pub(super) run: Option<Box<Loaded>>,
+    pub(super) idle_since: Timestamp,
+}
+
+/// A run as the store has it, and its logs.
+pub(super) struct Loaded {
+    pub(super) run: Run,
+    pub(super) logs: Logs,
 }
 
 impl Lane {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,9 +91,9 @@ impl Lane {
 /// All lanes that are in use.
 pub(crate) struct Lanes {
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
-    store: Arc<dyn Store>,
-    committer: Arc<Committer>,
-    surroundings: Arc<Surroundings>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) surroundings: Arc<Surroundings>,
 }
 
 impl Lanes {
@@ -120,8 +125,7 @@ impl Lanes {
             if !queue.driven {
                 queue.driven = true;
                 // A task of its own: who asked may go away at any time.
-                let drive = Drive { lanes: self.clone(), lane: lane.clone(), ended: false };
-                tokio::spawn(drive.all());
+                tokio::spawn(Drive::new(self.clone(), lane.clone()).all());
             }
         }
         answer.await.unwrap_or_else(|_| Err(Rejection::Unknown("the request was dropped".into())))
@@ -150,7 +154,7 @@ impl Lanes {
         lane.project.get_or_init(|| run.overview().project.clone());
         let mut queue = lane.lock();
         if !queue.driven && queue.run.is_none() {
-            queue.run = Some(Box::new(run));
+            queue.run = Some(Box::new(Loaded { run, logs: Logs::default() }));
         }
     }
 
@@ -195,191 +199,5 @@ impl Lanes {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Lane>>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The work on one lane, until nothing waits in it. Dropped halfway, the lane is free, and the run is read back.
-struct Drive {
-    lanes: Arc<Lanes>,
-    lane: Arc<Lane>,
-    /// The lane is given back: somebody else may drive it by now.
-    ended: bool,
-}
-
-impl Drop for Drive {
-    fn drop(&mut self) {
-        if !self.ended {
-            let mut queue = self.lane.lock();
-            queue.driven = false;
-            queue.bytes = 0;
-            queue.jobs.clear();
-        }
-    }
-}
-
-impl Drive {
-    async fn all(mut self) {
-        let mut run = self.lane.lock().run.take();
-        loop {
-            let jobs = {
-                let mut queue = self.lane.lock();
-                if queue.jobs.is_empty() {
-                    queue.run = run;
-                    queue.driven = false;
-                    self.ended = true;
-                    queue.idle_since = (self.lanes.surroundings.now)();
-                    return;
-                }
-                take_some(&mut queue)
-            };
-            let loaded = match run.take() {
-                Some(run) => Ok(run),
-                None => self.load().await,
-            };
-            run = match loaded {
-                Ok(run) => {
-                    self.lane.project.get_or_init(|| run.overview().project.clone());
-                    self.batch(run, jobs).await
-                }
-                Err(rejection) => {
-                    reply_all(jobs.into_iter().map(|job| job.reply), &rejection);
-                    None
-                }
-            };
-        }
-    }
-
-    /// Decides the jobs, commits what they add, answers. Gives the run back if it is as the store has it.
-    async fn batch(&self, mut run: Box<Run>, jobs: Vec<Job>) -> Option<Box<Run>> {
-        let expected = run.next_pos().checked_sub(1);
-        let mut batch = Batch { evidence_id: self.lane.evidence_id.clone(), expected, ..Batch::default() };
-        let bytes = jobs.iter().map(|job| job.bytes).fold(0, usize::saturating_add);
-        let reserved = run.reserved_bytes();
-        let decide = || {
-            let mut replies = Vec::with_capacity(jobs.len());
-            for Job { ask, by, reply, .. } in jobs {
-                replies.push((self.decide(&mut run, ask, by.as_deref(), &mut batch), reply));
-            }
-            replies
-        };
-        let replies =
-            if bytes.max(reserved) > LARGE_BYTES { tokio::task::block_in_place(decide) } else { decide() };
-        let standing = run.standing();
-        if !batch.records.is_empty() || !batch.keys.is_empty() {
-            batch.standing = Some(standing.clone());
-            let outcome = self.lanes.committer.commit(vec![batch]).await.pop();
-            let rejection = match outcome {
-                Some(outcome) => Rejection::of(outcome),
-                None => Some(Rejection::Unavailable("no outcome".into())),
-            };
-            if let Some(rejection) = rejection {
-                reply_all(replies.into_iter().map(|(_, reply)| reply), &rejection);
-                return None;
-            }
-            run.settle();
-            let recorded = standing.counts.gates;
-            self.lane.gates.send_if_modified(|known| std::mem::replace(known, recorded) != recorded);
-        }
-        for (decided, reply) in replies {
-            let answer = decided.map(|decided| {
-                let (answer, added) = match decided {
-                    Decided::Answer { answer, added } => (answer, added),
-                    Decided::View(look) => {
-                        look(&run);
-                        (run.unchanged(Vec::new()), false)
-                    }
-                };
-                Done { answer, added, standing: standing.clone() }
-            });
-            // Who asked may have gone.
-            let _ = reply.send(answer);
-        }
-        Some(run)
-    }
-
-    fn decide(
-        &self,
-        run: &mut Run,
-        ask: Ask,
-        by: Option<&str>,
-        batch: &mut Batch,
-    ) -> Result<Decided, Rejection> {
-        let surroundings = &self.lanes.surroundings;
-        let now = (surroundings.now)();
-        let mut salt = || surroundings.salt();
-        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits, by };
-        let refused = |refusal: Refusal| Rejection::from(refusal);
-        let mut answer = match ask {
-            Ask::Append(append) => run
-                .append(append, around)
-                .map_err(|(refusal, entry)| Rejection::Refused { refusal, entry })?,
-            Ask::OpenGate(gate) => run.open_gate(gate, around).map_err(refused)?,
-            // Both move the deadline nearer.
-            Ask::Resolve(resolution) => {
-                let answer = run.resolve_gate(resolution, around).map_err(refused)?;
-                batch.look_at = self.due(run);
-                answer
-            }
-            Ask::Abort(abort) => {
-                let answer = run.abort(abort, around).map_err(refused)?;
-                batch.look_at = self.due(run);
-                answer
-            }
-            Ask::Close(close) => run.close(close, around).map_err(refused)?,
-            Ask::Seal(envelope_digest, file) => {
-                let records: Vec<JournalRecord> = run.record_seal(envelope_digest, now).into_iter().collect();
-                batch.sealed = Some(file).filter(|_| !records.is_empty());
-                Answer { records, ..run.unchanged(Vec::new()) }
-            }
-            Ask::View(look) => return Ok(Decided::View(look)),
-        };
-        let added = !answer.records.is_empty();
-        batch.records.append(&mut answer.records);
-        batch.keys.extend(answer.key.take());
-        Ok(Decided::Answer { answer, added })
-    }
-
-    fn due(&self, run: &Run) -> Option<Timestamp> {
-        let surroundings = &self.lanes.surroundings;
-        let due = Due::of(run.overview(), &run.standing(), surroundings.started_at, &surroundings.periods);
-        due.map(|due| due.at)
-    }
-
-    async fn load(&self) -> Result<Box<Run>, Rejection> {
-        let (store, evidence_id) = (self.lanes.store.clone(), self.lane.evidence_id.clone());
-        let load = move || -> Result<Box<Run>, Rejection> {
-            let (overview, standing) = store.run(&evidence_id)?.ok_or(Rejection::NotFound)?;
-            let count = usize::try_from(standing.pos.saturating_add(1)).unwrap_or(usize::MAX);
-            let records = store.records(&evidence_id, 0, count)?;
-            let keys = store.keys(&evidence_id)?;
-            let run = Run::load(overview, records, keys);
-            run.map(Box::new).map_err(|error| Rejection::Unavailable(error.to_string()))
-        };
-        let loaded = tokio::task::spawn_blocking(load).await;
-        loaded.unwrap_or_else(|error| Err(Rejection::Unavailable(error.to_string())))
-    }
-}
-
-#[expect(clippy::large_enum_variant, reason = "moved once, and never kept")]
-enum Decided {
-    Answer { answer: Answer, added: bool },
-    View(Box<dyn FnOnce(&Run) + Send>),
-}
-
-fn take_some(queue: &mut Queue) -> Vec<Job> {
-    let (mut taken, mut bytes) = (Vec::new(), 0_usize);
-    while bytes < MAX_BATCH_BYTES
-        && let Some(job) = queue.jobs.pop_front()
-    {
-        bytes = bytes.saturating_add(job.bytes);
-        taken.push(job);
-    }
-    queue.bytes = queue.bytes.saturating_sub(bytes);
-    taken
-}
-
-fn reply_all(replies: impl Iterator<Item = oneshot::Sender<Result<Done, Rejection>>>, rejection: &Rejection) {
-    for reply in replies {
-        let _ = reply.send(Err(rejection.clone()));
     }
 }

@@ -4,7 +4,9 @@
 //! batch ahead is decided. The committer takes what has gathered from all lanes and writes it in one go.
 
 mod committer;
+mod drive;
 mod lane;
+mod ledger;
 mod opens;
 mod rejection;
 
@@ -27,6 +29,8 @@ pub(crate) struct Surroundings {
     pub(crate) random: Fill,
     pub(crate) limits: Limits,
     pub(crate) periods: Periods,
+    /// How many bytes the logs of a run may have.
+    pub(crate) max_log_bytes: u64,
     /// When the service started.
     pub(crate) started_at: Timestamp,
 }

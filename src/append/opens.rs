@@ -224,8 +224,14 @@ impl Drive {
         let now = (surroundings.now)();
         let evidence_id = surroundings.uuid_v7(now);
         let mut salt = || surroundings.salt();
-        let around = &mut Around { now, salt: &mut salt, limits: &surroundings.limits, by: by.as_deref() };
-        let (run, record) =
+        let around = &mut Around {
+            now,
+            salt: &mut salt,
+            limits: &surroundings.limits,
+            by: by.as_deref(),
+            logs: &|_, _| None,
+        };
+        let (run, records) =
             opening.open(&evidence_id, (&counter.sequence, counter.next), settings, around)?;
         let next = Counter { next: counter.next.saturating_add(1), ..counter };
         counters.insert(project.clone(), next.clone());
@@ -240,7 +246,7 @@ impl Drive {
             evidence_id,
             opened: Some(Opened { overview, counter: next }),
             open_key: key.map(|key| (project, key)),
-            records: vec![record],
+            records,
             standing: Some(standing),
             look_at: due.map(|due| due.at),
             ..Batch::default()
@@ -256,7 +262,7 @@ impl Drive {
         project: &str,
         key: &str,
     ) -> Result<Option<Answer>, Rejection> {
-        let same = |overview: &Overview| match overview.request == opening.request() {
+        let same = |overview: &Overview| match opening.opened(overview) {
             true => Ok(()),
             false => Err(Rejection::from(Refusal::KeyReused)),
         };
@@ -277,7 +283,7 @@ impl Drive {
         project: &str,
         run_id: &str,
     ) -> Result<Option<Answer>, Rejection> {
-        let same = |overview: &Overview| match overview.request == opening.request() {
+        let same = |overview: &Overview| match opening.opened(overview) {
             true => Ok(()),
             false => Err(Rejection::RunExists {
                 run_id: run_id.to_owned(),

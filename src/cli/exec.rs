@@ -187,6 +187,7 @@ impl Evidence {
     fn prepare(arguments: &ExecArguments, evidence_id: &str) -> Result<Self, Failure> {
         let key_path = arguments.key_path()?;
         let (key, made_key) = signing_key::read_or_make(&key_path)?;
+        signing_key::check_counts(&key, &key_path, now())?;
         let out = match &arguments.out {
             Some(out) => out.clone(),
             None => default_directory()

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::exit::{CANNOT_WRITE, Failure};
+use super::keyring_file::KeyringFile;
 use crate::evidence::key::SigningKey;
-use crate::evidence::keyring::{Keyring, Terms};
-use crate::files::{directory_of, fresh_name, write_durably};
+use crate::evidence::keyring::Terms;
+use crate::files::{directory_of, fresh_name};
 
 /// `$XDG_DATA_HOME/sealstone/key.pem`, by default `~/.local/share/sealstone/key.pem`.
 pub(super) fn default_path() -> Result<PathBuf, Failure> {
@@ -26,13 +27,18 @@ pub(super) fn keyring_path(key: &Path) -> PathBuf {
     key.with_file_name("keyring.json")
 }
 
+/// A key of fresh randomness.
+pub(super) fn fresh() -> io::Result<SigningKey> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).map_err(io::Error::other)?;
+    Ok(SigningKey::from_seed(&seed))
+}
+
 /// Makes a key at a path where nothing is yet, and adds it to the keyring beside it. Both are durable once this returns.
 pub(super) fn make(path: &Path) -> io::Result<SigningKey> {
     let directory = directory_of(path);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice()).map_err(io::Error::other)?;
-    let key = SigningKey::from_seed(&seed);
+    let key = fresh()?;
     // Written beside and linked into place, so that two who make it at once agree, and nobody reads half a key.
     let draft = directory.join(format!(".sealstone-{}.tmp", fresh_name()?));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
@@ -47,13 +53,9 @@ pub(super) fn make(path: &Path) -> io::Result<SigningKey> {
 
 /// The keyring may hold older keys too: they stay.
 fn add_to_keyring(path: &Path, key: &SigningKey) -> io::Result<()> {
-    let mut keyring = Keyring::new();
-    if path.exists() {
-        let refused = |error| io::Error::other(format!("{}: {error}", path.display()));
-        keyring.add_file(&fs::read(path)?).map_err(refused)?;
-    }
-    keyring.add(key.public(), Terms::default()).map_err(io::Error::other)?;
-    write_durably(path, (keyring.to_jwks() + "\n").as_bytes())
+    let mut file = KeyringFile::open(path)?;
+    file.keyring.add(key.public(), Terms::default()).map_err(io::Error::other)?;
+    file.save()
 }
 
 /// The failure to make a key that was asked for.

@@ -1,8 +1,12 @@
 //! The commands: thin, a file each. Nothing but the answer goes to standard output.
 
+#[cfg(any(feature = "client", feature = "service"))]
+mod config;
 mod exit;
 mod input;
+mod key_file;
 mod keygen;
+mod keyring_file;
 mod keys;
 mod local_key;
 mod pack;
@@ -13,7 +17,12 @@ mod verify;
 #[cfg(feature = "client")]
 mod exec;
 #[cfg(feature = "client")]
+mod export;
+#[cfg(feature = "client")]
 mod fetch;
+#[cfg(feature = "service")]
+mod hangup;
+mod log;
 #[cfg(any(feature = "client", feature = "service"))]
 mod machine;
 #[cfg(any(feature = "client", feature = "service"))]
@@ -33,7 +42,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::exit::Failure;
 
@@ -50,7 +59,9 @@ Examples:
   sealstone serve                              record runs, seal them, show them
   sealstone exec -- cargo test                 run, record, seal
   sealstone verify FILE --keys keyring.json    judge what was sealed
-  sealstone show FILE                          read it";
+  sealstone show FILE                          read it
+
+exec, run, fetch and serve take options from flags, then SEALSTONE_… variables, then the file sealstone.toml.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -63,7 +74,7 @@ enum Command {
     /// Serve on this machine: record runs, seal them, show them
     #[cfg(feature = "service")]
     Serve(serve::ServeArguments),
-    /// Check the records of a service
+    /// Check, back up, restore and compact the records of a service
     #[cfg(feature = "service")]
     Store(store::StoreArguments),
     /// Make, list and forget the tokens of a service
@@ -76,11 +87,14 @@ enum Command {
     /// Fetch a sealed envelope from a service
     #[cfg(feature = "client")]
     Fetch(fetch::FetchArguments),
+    /// Export the sealed envelopes of a service, with its keyring, in one tar
+    #[cfg(feature = "client")]
+    Export(export::ExportArguments),
     /// Drop disclosures: the same seal, with less to read
     Pack(pack::PackArguments),
     /// Make a signing key
     Keygen(keygen::KeygenArguments),
-    /// Look at keyrings
+    /// Look at keyrings; replace a signing key, say until when keys count
     Keys(keys::KeysArguments),
     /// Run a command as a step (not in this build)
     #[cfg(not(feature = "client"))]
@@ -94,6 +108,10 @@ enum Command {
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
     Fetch(NotBuilt),
+    /// Export sealed envelopes (not in this build)
+    #[cfg(not(feature = "client"))]
+    #[command(hide = true)]
+    Export(NotBuilt),
     /// The records (not in this build)
     #[cfg(not(feature = "service"))]
     #[command(hide = true)]
@@ -125,11 +143,34 @@ impl NotBuilt {
     }
 }
 
+/// Why there are no arguments.
+enum Unread {
+    Arguments(clap::Error),
+    #[cfg(any(feature = "client", feature = "service"))]
+    File(Failure),
+}
+
+/// What was given as flags, in variables and in a file, in this order.
+fn read(given: Vec<std::ffi::OsString>) -> Result<Arguments, Unread> {
+    let command = Arguments::command();
+    #[cfg(any(feature = "client", feature = "service"))]
+    let (command, given) = {
+        let command = config::command(command);
+        let given = config::with_file(&command, given).map_err(Unread::File)?;
+        (command, given)
+    };
+    let mut matches = command.try_get_matches_from(given).map_err(Unread::Arguments)?;
+    Arguments::from_arg_matches_mut(&mut matches).map_err(Unread::Arguments)
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let given = std::env::args_os().collect();
+    let arguments = match read(given) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        #[cfg(any(feature = "client", feature = "service"))]
+        Err(Unread::File(failure)) => return failure.tell(),
+        Err(Unread::Arguments(error)) => {
             let asked_for = !error.use_stderr();
             // A closed pipe is no reason to say more.
             let _ = error.print();
@@ -143,6 +184,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "client")]
         Command::Fetch(arguments) => fetch::run(&arguments),
+        #[cfg(feature = "client")]
+        Command::Export(arguments) => export::run(&arguments),
         #[cfg(feature = "service")]
         Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "service")]
@@ -159,6 +202,8 @@ pub fn main() -> ExitCode {
         Command::Run(_) => NotBuilt::refuse("run", "client"),
         #[cfg(not(feature = "client"))]
         Command::Fetch(_) => NotBuilt::refuse("fetch", "client"),
+        #[cfg(not(feature = "client"))]
+        Command::Export(_) => NotBuilt::refuse("export", "client"),
         #[cfg(not(feature = "service"))]
         Command::Serve(_) => NotBuilt::refuse("serve", "service"),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -1,5 +1,6 @@
 //! `sealstone serve`: the service, from nothing to an address.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,16 +12,17 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, UNREADABLE, answer};
+use super::log::LogArguments;
 use super::quantity::{Bytes, Period};
 use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable};
-use super::{local_key, machine, signing_key};
+use super::{hangup, local_key, machine, signing_key};
 use crate::append::Surroundings;
 use crate::evidence::envelope::limits::Limits;
-use crate::evidence::key::SigningKey;
-use crate::http::{acceptor, router, serve};
+use crate::http::{Places, Site, acceptor, router, serve};
 use crate::journal::Periods;
-use crate::service::Service;
+use crate::service::{Service, Signing};
 use crate::store::directory::{DataDirectory, EngineName};
+use crate::store::layout::LAYOUT;
 
 /// Serves on this machine: records runs, seals them, shows and verifies envelopes. Makes its data directory and its key at
 /// the first start.
@@ -51,6 +53,9 @@ pub(super) struct ServeArguments {
     /// A run that was asked to abort and is open so long after is closed as aborted
     #[arg(long, value_name = "PERIOD", default_value = "30s", env = "SEALSTONE_ABORT_GRACE")]
     abort_grace: Period,
+    /// The logs of a run may have so many bytes in all
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "SEALSTONE_MAX_LOG")]
+    max_log: Bytes,
     /// Requests a second that one token may make, and at once; more are answered 429
     #[arg(long, value_name = "N", env = "SEALSTONE_RATE_LIMIT", value_parser = clap::value_parser!(u32).range(1..))]
     rate_limit: Option<u32>,
@@ -63,6 +68,8 @@ pub(super) struct ServeArguments {
     /// A proxy on this machine or before it speaks TLS: lets --listen name any address, once there is a token
     #[arg(long, env = "SEALSTONE_BEHIND_PROXY")]
     behind_proxy: bool,
+    #[command(flatten)]
+    log: LogArguments,
     /// Print the address as JSON, for programs
     #[arg(long)]
     json: bool,
@@ -71,7 +78,14 @@ pub(super) struct ServeArguments {
 const SERVE_HELP: &str = "\
 Without tokens it serves only this machine (a loopback address), and whoever reaches that is admin. The first token is made while it
 does not run: sealstone token create NAME --role admin --data-dir DIR; more then with `token create --server URL`.
+SIGHUP: key and keyring are read anew, as after `sealstone keys rotate`; what cannot be taken changes nothing.
 SIGTERM or SIGINT ends it: requests under way are answered, then it stops. Records that were acknowledged are on the disk.";
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Files that are no connections: the records, and what else is open.
+const OTHER_FILES: usize = 512;
+/// How many connections there are room for at least.
+const MIN_CONNECTIONS: usize = 64;
 
 impl ServeArguments {
     /// An empty variable, as CI systems like to set them, is none.
@@ -81,12 +95,14 @@ impl ServeArguments {
 }
 
 pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
-    allow_many_connections();
+    let connections = allow_many_connections();
+    arguments.log.begin();
     let directory = DataDirectory::open(&arguments.data_dir);
     let directory = directory.map_err(|error| Failure::new(CANNOT_WRITE, error))?;
     let own_key = directory.path().join("key.pem");
     let key_path = arguments.given_key().unwrap_or(own_key);
     let (key, made_key) = signing_key::read_or_make(&key_path)?;
+    let signing = Signing { key, keyring: signing_key::keyring_beside(&key_path)? };
     let tls = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(certificates), Some(key)) => {
             Some(acceptor(certificates, key).map_err(|error| Failure::new(UNREADABLE, error))?)
@@ -101,12 +117,20 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
             Failure::new(UNAVAILABLE, format!("cannot listen on {}: {error}{advice}", arguments.listen))
         })?;
         let address = listener.local_addr().unwrap_or(arguments.listen);
-        let keyid = key.public().keyid();
-        let service = start(arguments, &directory, key)?;
+        let keyid = signing.key.public().keyid();
+        let service = start(arguments, &directory, signing)?;
         check_address(arguments, service.had_tokens())?;
+        let taker = service.clone();
+        hangup::take_keys(key_path.clone(), move |key, keyring| {
+            let taken = taker.take_keys(Signing { key, keyring });
+            taken.map(|taken| taken.to_string()).map_err(|error| error.to_string())
+        });
         tell(arguments, address, &keyid, made_key.then_some(&key_path), service.had_tokens())?;
         tokio::spawn(Service::sweep(service.clone()));
-        serve(listener, tls, router(service.clone()), asked_to_end()).await;
+        let places = Places::new(connections, service.figures().clone());
+        let site = Site { https: tls.is_some() || arguments.behind_proxy };
+        serve(listener, tls, router(service.clone(), site), places, asked_to_end(&arguments.log)).await;
+        tracing::info!("ended");
         Ok(0)
     });
     // What is left is nothing that anybody waits for: seals are finished at the next start.
@@ -114,11 +138,14 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
     served
 }
 
-/// Each connection is an open file; as many are allowed as may be.
-fn allow_many_connections() {
+/// Each connection is an open file; as many are allowed as may be. How many connections that makes.
+fn allow_many_connections() -> usize {
     let limit = getrlimit(Resource::Nofile);
     // What is refused leaves things as they were.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    files.saturating_sub(OTHER_FILES).max(MIN_CONNECTIONS)
 }
 
 /// Whoever reaches the address must be somebody who may.
@@ -147,7 +174,7 @@ fn check_address(arguments: &ServeArguments, has_tokens: bool) -> Result<(), Fai
 fn start(
     arguments: &ServeArguments,
     directory: &DataDirectory,
-    key: SigningKey,
+    signing: Signing,
 ) -> Result<Arc<Service>, Failure> {
     let store = directory.store(arguments.engine).map_err(|error| Failure::new(CANNOT_WRITE, error))?;
     let surroundings = Surroundings {
@@ -159,11 +186,12 @@ fn start(
             idle_timeout_ms: arguments.idle_timeout.ms,
             abort_grace_ms: arguments.abort_grace.ms,
         },
+        max_log_bytes: arguments.max_log.0,
         started_at: machine::now(),
     };
     let disk =
         (arguments.engine != EngineName::Memory).then(|| (directory.path().to_owned(), arguments.min_free.0));
-    Service::start(Arc::new(store), key, surroundings, disk, arguments.rate_limit)
+    Service::start(Arc::new(store), signing, surroundings, disk, arguments.rate_limit)
         .map_err(|error| Failure::new(CANNOT_WRITE, format!("cannot start: {error}")))
 }
 
@@ -175,15 +203,20 @@ fn tell(
     has_tokens: bool,
 ) -> Result<(), Failure> {
     let shown = |path: &Path| printable(&path.display().to_string());
-    if let Some(path) = made_key {
-        anstream::eprintln!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path));
-    }
     let scheme = if arguments.tls_cert.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
+    let (engine, layout, makes_key) = (arguments.engine.as_str(), LAYOUT, made_key.is_some());
+    tracing::info!(url, keyid, engine, layout, makes_key, has_tokens, version = VERSION, "serving");
+    if let Some(path) = made_key.filter(|_| !arguments.log.is_json()) {
+        anstream::eprintln!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path));
+    }
     if arguments.json {
         return answer(&format!("{}\n", serde_json::json!({ "url": url, "keyid": keyid })));
     }
     answer(&format!("{GOOD}serving{RESET} {STRONG}{url}{RESET}\n"))?;
+    if arguments.log.is_json() {
+        return Ok(());
+    }
     let kept = match arguments.engine {
         EngineName::Memory => "in memory: nothing is kept".to_owned(),
         engine => format!("in {} ({})", shown(&arguments.data_dir), engine.as_str()),
@@ -207,7 +240,7 @@ fn tell(
 }
 
 /// SIGTERM or SIGINT.
-async fn asked_to_end() {
+async fn asked_to_end(log: &LogArguments) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
@@ -216,5 +249,9 @@ async fn asked_to_end() {
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-    anstream::eprintln!("{FAINT}ending: requests under way are answered{RESET}");
+    tracing::info!("ending");
+    if !log.is_json() {
+        // The terminal may be gone.
+        let _ = writeln!(anstream::stderr(), "{FAINT}ending: requests under way are answered{RESET}");
+    }
 }

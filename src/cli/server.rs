@@ -4,7 +4,7 @@ use std::future::Future;
 
 use clap::Args;
 
-use super::exit::{Failure, UNAVAILABLE};
+use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE};
 use super::input::read_bounded;
 use super::machine;
 use crate::client::{Client, ClientError, Retry};
@@ -59,6 +59,7 @@ fn told(error: ClientError) -> Failure {
     let status = match &error {
         ClientError::Token | ClientError::Url { .. } => return Failure::usage(error),
         ClientError::Answer { .. } | ClientError::Away { .. } => UNAVAILABLE,
+        ClientError::Kept { .. } => CANNOT_WRITE,
         ClientError::Refused { .. } => REFUSED,
     };
     Failure::new(status, error)

@@ -1,18 +1,14 @@
-//! The key to sign with, made at first use.
+//! The key to sign with, made at first use, and what is said of it.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
-use super::exit::{Failure, UNREADABLE};
-use super::input::cannot_read;
+use super::exit::Failure;
+use super::input::read_keyring;
+use super::key_file::read;
 use super::local_key;
 use crate::evidence::key::SigningKey;
-
-/// Far more than a PKCS#8 text of an Ed25519 key has.
-const MAX_KEY_BYTES: usize = 16 << 10;
+use crate::evidence::keyring::Keyring;
 
 /// The key at that path, made if there is none; true if it was made.
 pub(super) fn read_or_make(path: &Path) -> Result<(SigningKey, bool), Failure> {
@@ -27,12 +23,31 @@ pub(super) fn read_or_make(path: &Path) -> Result<(SigningKey, bool), Failure> {
     }
 }
 
-fn read(path: &Path) -> Result<SigningKey, Failure> {
-    // Room for all of it from the start: a buffer that grows leaves copies behind that nobody wipes.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_BYTES));
-    let file = File::open(path).map_err(|error| cannot_read(path, &error))?;
-    file.take(MAX_KEY_BYTES as u64).read_to_end(&mut bytes).map_err(|error| cannot_read(path, &error))?;
-    let pem = std::str::from_utf8(&bytes).unwrap_or_default();
-    SigningKey::from_pkcs8_pem(pem)
-        .map_err(|error| Failure::new(UNREADABLE, format!("{}: {error}", path.display())))
+/// The keyring beside a key; an empty one where there is none.
+pub(super) fn keyring_beside(key: &Path) -> Result<Keyring, Failure> {
+    let path = local_key::keyring_path(key);
+    let there: Vec<_> = path.exists().then_some(path).into_iter().collect();
+    Ok(read_keyring(&there)?.unwrap_or_default())
+}
+
+/// Refuses a key of which the keyring beside it says that nobody would count what it seals now.
+#[cfg(feature = "client")]
+pub(super) fn check_counts(
+    key: &SigningKey,
+    path: &Path,
+    now: crate::evidence::time::Timestamp,
+) -> Result<(), Failure> {
+    let keyid = key.public().keyid();
+    // A keyring that cannot be read says nothing; who verifies with it is told.
+    let keyring = keyring_beside(path).unwrap_or_default();
+    let terms = keyring.get(&keyid).map(|trusted| &trusted.terms);
+    match terms.is_some_and(|terms| terms.revoked || terms.not_after.is_some_and(|last| last < now)) {
+        true => Err(Failure::new(
+            super::exit::UNREADABLE,
+            format!(
+                "the signing key {keyid} is revoked or retired; make another with `sealstone keys rotate`"
+            ),
+        )),
+        false => Ok(()),
+    }
 }

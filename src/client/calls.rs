@@ -9,6 +9,7 @@ use super::http::{Call, Client};
 use crate::evidence::canonical::Object;
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
+use crate::evidence::time::Timestamp;
 
 /// A run that is open.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -58,6 +59,24 @@ pub struct Gate {
     pub state: String,
     /// `approved`, `rejected` or `unanswered`.
     pub decision: Option<String>,
+}
+
+/// Some of the runs of a service.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct RunPage {
+    /// The newest first.
+    pub runs: Vec<RunSummary>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// What a list says of a run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "named after the members of the answer")]
+pub struct RunSummary {
+    pub evidence_id: String,
+    pub project: String,
+    pub closed_at: Option<Timestamp>,
 }
 
 const JSON: &str = "application/json";
@@ -127,6 +146,28 @@ impl Client {
     /// The keyring of the service. It says what the service says: compare it with one that you got on another way.
     pub async fn keys(&self) -> Result<Vec<u8>, ClientError> {
         self.bytes(&["v1", "keys"], &[]).await
+    }
+
+    /// A page of runs, newest first: `project`, `state`, `result`, `opened_after`, `limit`, `cursor` and so on, as the route has them.
+    pub async fn runs(&self, query: &[(&str, &str)]) -> Result<RunPage, ClientError> {
+        self.get(&["v1", "runs"], query).await
+    }
+
+    /// A sealed envelope with all that is withheld in it; refused to whose role may not see that.
+    pub async fn full_envelope(&self, evidence_id: &str) -> Result<Vec<u8>, ClientError> {
+        self.bytes(&["v1", "envelopes", evidence_id], &[("disclosures", "all")]).await
+    }
+
+    /// A backup of all that the service has stored, handed on as it comes. It is whole if its own end says so, not before.
+    pub async fn backup(&self, into: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<(), ClientError> {
+        self.pour(&["v1", "backup"], into).await
+    }
+
+    /// Has the service remove from its files what was deleted, overwritten or erased. Durable once it returns.
+    pub async fn compact(&self) -> Result<(), ClientError> {
+        let path = &["v1", "compaction"];
+        let call = Call { method: Method::POST, path, query: &[], body: None, if_match: None };
+        self.call(call).await.map(drop)
     }
 
     /// Makes a token: `name`, `role`, and perhaps `projects` and `expires_at`. The answer has the token in it, this once.

@@ -20,6 +20,11 @@ pub enum ClientError {
         /// How long it was tried.
         tried: Duration,
     },
+    /// What came could not be kept where it should go.
+    Kept {
+        /// Why.
+        why: String,
+    },
     /// The service said no (RFC 9457).
     Refused {
         /// The HTTP status.
@@ -51,6 +56,7 @@ impl fmt::Display for ClientError {
                 "the service does not answer ({why}; tried for {:.1} s); is it running, and is --server right?",
                 tried.as_secs_f64()
             ),
+            ClientError::Kept { why } => write!(f, "what the service sent cannot be kept: {why}"),
             ClientError::Refused { status, code, detail, .. } => write!(f, "{code} ({status}): {detail}"),
             ClientError::Token => f.write_str("the token has characters that no token has"),
             ClientError::Url { url, why } => write!(f, "{url:?} is no address of a service: {why}"),

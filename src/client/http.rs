@@ -1,18 +1,23 @@
 //! Requests, tried again with one idempotency key until they are answered.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER,
 };
-use reqwest::{Certificate, Method, StatusCode, Url, redirect};
+use reqwest::{Certificate, Method, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::error::ClientError;
 use crate::evidence::digest::Digest;
 
 /// How long one try may take; a seal of the largest run, and a wait for a gate, are below it.
 const TRY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an answer of any size may take, and each piece of it.
+const POUR_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const PIECE_TIMEOUT: Duration = Duration::from_secs(600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer is at most a sealed envelope of the largest size, and what is around it.
 const MAX_ANSWER_BYTES: usize = 160 << 20;
@@ -128,15 +133,48 @@ impl Client {
         Ok(Self { base, http, retry, token, random: Box::new(random) })
     }
 
+    /// Hands on an answer of any size as it comes. It is asked for once: nobody knows what was done with the part that came.
+    pub(super) async fn pour(
+        &self,
+        path: &[&str],
+        mut into: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        let mut request = self.http.get(self.url(path, &[])).timeout(POUR_TIMEOUT);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        let started = Instant::now();
+        let away = |why: String| ClientError::Away { why, tried: started.elapsed() };
+        let late = || away("nothing came for too long".into());
+        let failed = |failed| match failed {
+            Failed::Again { why, .. } => away(why),
+            Failed::ForGood(error) => error,
+        };
+        let sent = timeout(PIECE_TIMEOUT, send(request)).await.map_err(|_| late())?;
+        let mut response = sent.map_err(failed)?;
+        loop {
+            let piece = timeout(PIECE_TIMEOUT, response.chunk()).await.map_err(|_| late())?;
+            match piece.map_err(|error| away(chain(&error)))? {
+                Some(piece) => into(&piece).map_err(|error| ClientError::Kept { why: error.to_string() })?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
     /// Tries until there is an answer, or it is time to give up. All tries have one idempotency key.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Answered, ClientError> {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(call.path);
-        }
-        if !call.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(call.query);
-        }
+        let url = self.url(call.path, call.query);
         let mut headers = HeaderMap::new();
         if let Some(token) = &self.token {
             headers.insert(AUTHORIZATION, token.clone());
@@ -186,17 +224,20 @@ impl Client {
 }
 
 async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
-    let again = |error: reqwest::Error| {
-        let why = chain(&error);
-        // Who is not trusted now is not trusted in a moment.
-        match why.contains("invalid peer certificate") {
-            true => Failed::ForGood(ClientError::Away { why, tried: Duration::ZERO }),
-            false => Failed::Again { why, after: None },
-        }
-    };
-    let mut response = request.send().await.map_err(again)?;
-    let status = response.status();
-    let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    let response = send(request).await?;
+    Ok(Answered { body: body(response).await? })
+}
+
+fn again(error: reqwest::Error) -> Failed {
+    let why = chain(&error);
+    // Who is not trusted now is not trusted in a moment.
+    match why.contains("invalid peer certificate") {
+        true => Failed::ForGood(ClientError::Away { why, tried: Duration::ZERO }),
+        false => Failed::Again { why, after: None },
+    }
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, Failed> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(again)? {
         body.extend_from_slice(&chunk);
@@ -204,9 +245,18 @@ async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
             return Err(Failed::ForGood(ClientError::Answer { why: "it is too large".into() }));
         }
     }
+    Ok(body)
+}
+
+/// The answer to one try, if it is what was asked for; its body is still to come.
+async fn send(request: reqwest::RequestBuilder) -> Result<Response, Failed> {
+    let response = request.send().await.map_err(again)?;
+    let status = response.status();
     if status.is_success() {
-        return Ok(Answered { body });
+        return Ok(response);
     }
+    let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    let body = body(response).await?;
     let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
         code: "http".into(),
         detail: status.canonical_reason().unwrap_or("no reason given").into(),

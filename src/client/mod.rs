@@ -4,6 +4,6 @@ mod calls;
 mod error;
 mod http;
 
-pub use calls::{Appended, EntryReceipt, Finalized, Gate, OpenedRun};
+pub use calls::{Appended, EntryReceipt, Finalized, Gate, OpenedRun, RunPage, RunSummary};
 pub use error::ClientError;
 pub use http::{Client, Retry};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
 use sha2::{Digest as _, Sha256};
 
 use super::canonical::Value;
@@ -67,8 +68,8 @@ impl FromStr for Digest {
         if pairs.len() != bytes.len() || !rest.is_empty() {
             return Err(NotADigest);
         }
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = (nibble(*high)? << 4) | nibble(*low)?;
+        for (place, pair) in bytes.iter_mut().zip(pairs) {
+            *place = byte(pair)?;
         }
         Ok(Self(bytes))
     }
@@ -116,6 +117,31 @@ impl Hasher {
     }
 }
 
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+/// What was taken so far, in hex, so that another process can go on with it.
+impl Serialize for Hasher {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0.serialize()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hasher {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = || serde::de::Error::custom("not the state of a digest");
+        let text = String::deserialize(deserializer)?;
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let bytes: Result<Vec<u8>, NotADigest> = pairs.iter().map(byte).collect();
+        let bytes = bytes.ok().filter(|_| rest.is_empty()).ok_or_else(wrong)?;
+        let state = SerializedState::<Sha256>::try_from(bytes.as_slice()).map_err(|_| wrong())?;
+        Sha256::deserialize(&state).map(Self).map_err(|_| wrong())
+    }
+}
+
 /// The commitment to a withheld value (ENVELOPE.md section 6): `salt` in its text form.
 pub fn commitment(salt: &str, value: &Value<'_>) -> Digest {
     let parts = vec!["sealstone.withheld.v1".into(), salt.into(), value.clone()];
@@ -146,6 +172,10 @@ fn merkle_node(left: Digest, right: Digest) -> Digest {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+}
+
+fn byte([high, low]: &[u8; 2]) -> Result<u8, NotADigest> {
+    Ok((nibble(*high)? << 4) | nibble(*low)?)
 }
 
 fn nibble(digit: u8) -> Result<u8, NotADigest> {

@@ -165,6 +165,11 @@ impl Keyring {
         }
     }
 
+    /// Puts a key on these terms, whatever was said of it before.
+    pub fn replace(&mut self, key: PublicKey, terms: Terms) {
+        self.keys.insert(key.keyid(), TrustedKey { key, terms });
+    }
+
     /// The key of that `keyid`.
     pub fn get(&self, keyid: &str) -> Option<&TrustedKey> {
         self.keys.get(keyid)
@@ -179,6 +184,15 @@ impl Keyring {
     pub fn to_jwks(&self) -> String {
         let keys: Vec<Value<'_>> = self.keys.iter().map(|(keyid, key)| jwk(keyid, key).into()).collect();
         Object::from_iter([("keys", Value::List(keys))]).canonical().into_owned()
+    }
+
+    /// The keys as PEM blocks (SPKI), in their order. They have no terms: what is revoked is left out.
+    pub fn to_pem(&self) -> String {
+        self.keys
+            .values()
+            .filter(|trusted| !trusted.terms.revoked)
+            .map(|trusted| trusted.key.to_spki_pem())
+            .collect()
     }
 
     fn add_pem(&mut self, bytes: &[u8]) -> Result<(), KeyringError> {

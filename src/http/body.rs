@@ -59,7 +59,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     charset.is_none_or(|charset| charset.trim_matches('"') == "utf-8").then_some(media_type)
 }
 
-fn check_media_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
+pub(super) fn check_media_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     if media_type(headers).is_some_and(|found| wanted.contains(&found.as_str())) {
         return Ok(());
     }

@@ -96,7 +96,8 @@ pub(super) fn about_append() -> Operation {
             object([("entries", many(receipt)), ("head", refer("Head"))]),
         )
         .refuses(409, &["artifact_exists", "attempt_order", "observation_exists", "run_closed", "step_exists"])
-        .refuses(422, &["artifact_unknown", "event_name_reserved", "member_reserved", "type_unknown"])
+        .refuses(409, &["log_digest_mismatch"])
+        .refuses(422, &["artifact_unknown", "event_name_reserved", "member_reserved", "name_redacted", "type_unknown"])
         .refuses(422, &["no_entries", "run_full", "too_many_entries"])
 }
 

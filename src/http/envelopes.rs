@@ -18,20 +18,30 @@ use super::query::Query;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
-use crate::service::{Action, Caller, Service, StoredEnvelope, judge};
+use crate::service::{Action, Caller, Service, StoredEnvelope};
+
+const FETCH: &[&str] = &["disclosures"];
 
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Path(evidence_id): Path<String>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
+    let query = Query::read(raw, FETCH)?;
+    // Who has to have all of them hears it when some would be left out.
+    match query.one("disclosures")? {
+        None => {}
+        Some("all") => caller.check(Action::Disclose)?,
+        Some(_) => return Err(Problem::parameter("disclosures", "all expected, or nothing")),
+    }
     let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
     Ok(file(service.envelope_for(&caller, &evidence_id).await?, &headers))
 }
 
 pub(super) fn about_fetch() -> Operation {
-    about_file("getEnvelope", "The sealed envelope, with the disclosures that the role may see")
+    about_file("getEnvelope", "The sealed envelope, with the disclosures that the role may see").query(FETCH)
 }
 
 pub(super) async fn pack(
@@ -87,6 +97,39 @@ fn file(stored: StoredEnvelope, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
+const ERASE: &[&str] = &["at"];
+
+/// Erases what is withheld at a place.
+pub(super) async fn erase(
+    State(service): State<Arc<Service>>,
+    By(caller): By,
+    Path(evidence_id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Answer {
+    caller.check(Action::Administer)?;
+    let query = Query::read(raw, ERASE)?;
+    let at =
+        query.one("at")?.ok_or_else(|| Problem::parameter("at", "the pointer of a disclosure expected"))?;
+    let evidence_id = service.find(&caller, Action::Administer, &evidence_id, None).await?;
+    service.erase(&caller, &evidence_id, at.to_owned()).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+pub(super) fn about_erase() -> Operation {
+    Operation::new("eraseDisclosure", "Erases what is withheld at a place, and its salt")
+        .about("The seal holds; nobody can say any more what it stands for.")
+        .needs(Action::Administer)
+        .of_a_run()
+        .query(ERASE)
+        .requires(ERASE)
+        .answers_nothing(204, "Erased.")
+        .refuses(404, &["disclosure_not_found"])
+        .refuses(409, &["run_not_sealed"])
+        .refuses(503, &["busy"])
+}
+
 pub(super) async fn verification(
     State(service): State<Arc<Service>>,
     By(caller): By,
@@ -123,7 +166,7 @@ pub(super) async fn verify(
         Some("none") => false,
         Some(_) => return Err(Problem::parameter("trust", "none expected, or nothing")),
     };
-    let mut held = Held { keyring: trusted.then(|| service.keyring().clone()), ..Held::default() };
+    let mut held = Held { keyring: trusted.then(|| (*service.keyring()).clone()), ..Held::default() };
     for head in query.all("head") {
         let parsed =
             head.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash.parse().ok()?)));
@@ -141,7 +184,7 @@ pub(super) async fn verify(
     let max_bytes = if caller == Caller::Nobody { MAX_BYTES_OF_NOBODY } else { MAX_FILE_BYTES };
     let sent = body::read(&headers, sent, &[body::JSON], max_bytes).await?;
     let place = service.judge_place().await?;
-    Ok(json(StatusCode::OK, &judge(sent, held, place).await?))
+    Ok(json(StatusCode::OK, &service.judge(sent, held, place).await?))
 }
 
 pub(super) fn about_verify() -> Operation {

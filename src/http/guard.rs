@@ -7,16 +7,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Response, Uri, header};
+use axum::http::{HeaderMap, Method, Response, Uri, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
+use super::origin::{Origin, Shown, Site};
 use super::problem::Problem;
 use crate::service::{Caller, Held, Service};
 
-/// What everybody may ask.
-pub(super) const OPEN: [&str; 6] =
-    ["/healthz", "/openapi.json", "/readyz", "/v1/keys", "/v1/keys.pem", "/v1/verify"];
+/// What everybody may ask, and to begin a session.
+const OPEN: [&str; 6] = ["/healthz", "/openapi.json", "/readyz", "/v1/keys", "/v1/keys.pem", "/v1/verify"];
 
 /// Who asks.
 pub(super) struct By(pub(super) Caller);
@@ -32,43 +32,90 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
 
 /// Finds out who asks, and refuses who must not.
 pub(super) async fn let_in(
-    State(service): State<Arc<Service>>,
+    State((service, site)): State<(Arc<Service>, Site)>,
     mut request: Request,
     next: Next,
 ) -> Response<Body> {
-    match caller(&service, request.uri(), request.headers()) {
+    match caller(&service, site, request.method(), request.uri(), request.headers()) {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            request.extensions_mut().insert(caller.clone());
+            request.extensions_mut().insert(site);
+            let mut response = next.run(request).await;
+            // For who tells of it.
+            response.extensions_mut().insert(caller);
+            response
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-fn caller(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<Caller, Problem> {
+fn caller(
+    service: &Service,
+    site: Site,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Caller, Problem> {
     if !service.had_tokens() {
         return only_this_machine(uri, headers).map(|()| Caller::Local);
     }
     let mut told = headers.get_all(header::AUTHORIZATION).iter();
     match (told.next(), told.next()) {
-        (None, _) if OPEN.contains(&uri.path()) => Ok(Caller::Nobody),
-        (None, _) => Err(Problem::new(401, "token_required", "send a token: Authorization: Bearer sst_…")),
+        (None, _) => match in_session(service, site, method, uri, headers) {
+            // What everybody may ask needs no session, and fails by none that is over.
+            Err(problem) if problem.status() != 429 && is_open(method, uri.path()) => Ok(Caller::Nobody),
+            found => found,
+        },
         (Some(value), None) => {
             let shown = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-            match service.held(shown.unwrap_or_default().trim()) {
-                Held::Counts(token) => Ok(Caller::Token(token)),
-                Held::TooOften => {
-                    Err(Problem::new(429, "rate_limited", "this token is used too often; slow down"))
-                }
-                Held::Nothing => Err(Problem::new(
-                    401,
-                    "token_invalid",
-                    "this token does not count, or no more; ask for another",
-                )),
-            }
+            counted(service.held(shown.unwrap_or_default().trim()), "token_invalid")
         }
         (Some(_), Some(_)) => Err(Problem::new(401, "token_invalid", "one Authorization header expected")),
     }
+}
+
+/// Who comes with a session. A browser sends its cookie whoever makes it ask: so it has to say that our own page does.
+fn in_session(
+    service: &Service,
+    site: Site,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Caller, Problem> {
+    let shown = match site.session(headers) {
+        Shown::Nothing => return Err(token_required()),
+        Shown::One(shown) => shown,
+        Shown::Several => {
+            let detail = "several cookies of one name; remove those of this site and sign in again";
+            return Err(Problem::new(401, "session_invalid", detail));
+        }
+    };
+    let reads = [Method::GET, Method::HEAD].contains(method);
+    site.check(uri, headers, if reads { Origin::MayTell } else { Origin::MustTell })?;
+    counted(service.held_in_session(shown), "session_invalid")
+}
+
+/// Whether everybody may ask it.
+pub(super) fn is_open(method: &Method, path: &str) -> bool {
+    OPEN.contains(&path) || (method == Method::POST && path == "/v1/session")
+}
+
+/// Who holds what counts; `code` is for what does not.
+pub(super) fn counted(held: Held, code: &str) -> Result<Caller, Problem> {
+    match held {
+        Held::Counts(caller) => Ok(caller),
+        Held::TooOften => Err(Problem::new(429, "rate_limited", "this token is used too often; slow down")),
+        Held::Nothing if code == "session_invalid" => {
+            Err(Problem::new(401, code, "this session is over, or was none; sign in again"))
+        }
+        Held::Nothing => {
+            Err(Problem::new(401, code, "this token does not count, or no more; ask for another"))
+        }
+    }
+}
+
+pub(super) fn token_required() -> Problem {
+    Problem::new(401, "token_required", "send a token: Authorization: Bearer sst_…")
 }
 
 /// Lets through what was sent to this machine by name, and by no page of another site.

@@ -29,9 +29,9 @@ pub(super) fn about_live() -> Operation {
 pub(super) async fn ready(State(service): State<Arc<Service>>, By(caller): By) -> Answer {
     let reasons = service.readiness();
     Ok(match reasons.is_empty() {
-        true => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
+        true => json(StatusCode::OK, &serde_json::json!({ "ready": true })),
         false => {
-            let mut failing = serde_json::json!({ "status": "failing" });
+            let mut failing = serde_json::json!({ "ready": false });
             if caller != Caller::Nobody {
                 put(&mut failing, "reasons", reasons);
             }
@@ -41,8 +41,9 @@ pub(super) async fn ready(State(service): State<Arc<Service>>, By(caller): By) -
 }
 
 pub(super) fn about_ready() -> Operation {
-    let failing = maybe(object([("status", one_of(["failing"]))]), [("reasons", many(any_text()))]);
+    let ready = |is: bool| object([("ready", serde_json::json!({ "const": is }))]);
+    let failing = maybe(ready(false), [("reasons", many(any_text()))]);
     Operation::new("isReady", "Whether runs can be recorded and sealed")
-        .answers(200, "They can.", JSON, object([("status", one_of(["ok"]))]))
+        .answers(200, "They can.", JSON, ready(true))
         .answers(503, "They cannot; the reasons are for those with a token.", JSON, failing)
 }

@@ -1,4 +1,4 @@
-//! A connection that is given up when nothing of what we say is taken.
+//! A connection that is given up when what we say is taken too slowly.
 
 use std::future::Future as _;
 use std::io;
@@ -7,37 +7,49 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a reader may take nothing.
+/// How long a reader may let us wait.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How much they have to take meanwhile, unless that is all there is.
+const ENOUGH_BYTES: usize = 64 << 10;
 
-/// A stream whose writes fail when they cannot go on for too long.
-pub(super) struct Impatient {
-    stream: TcpStream,
-    /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+/// A stream whose writes fail when they go on too slowly.
+pub(super) struct Impatient<S> {
+    stream: S,
+    /// Since a write had to wait.
+    waiting: Option<Waiting>,
 }
 
-impl Impatient {
-    pub(super) fn new(stream: TcpStream) -> Self {
+struct Waiting {
+    end: Pin<Box<Sleep>>,
+    taken_bytes: usize,
+}
+
+impl<S> Impatient<S> {
+    pub(super) fn new(stream: S) -> Self {
         Self { stream, waiting: None }
     }
 
-    fn written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.waiting = self.waiting.take().and_then(|waiting| {
+                let taken_bytes = waiting.taken_bytes.saturating_add(bytes);
+                (taken_bytes < ENOUGH_BYTES).then_some(Waiting { taken_bytes, ..waiting })
+            });
+        }
         if written.is_ready() {
-            self.waiting = None;
             return written;
         }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
-        ready!(waiting.as_mut().poll(cx));
-        waiting.as_mut().reset(Instant::now());
-        Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)))
+        let new = || Waiting { end: Box::pin(sleep(PATIENCE)), taken_bytes: 0 };
+        let end = &mut self.waiting.get_or_insert_with(new).end;
+        ready!(end.as_mut().poll(cx));
+        end.as_mut().reset(Instant::now());
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Impatient {
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -47,7 +59,7 @@ impl AsyncRead for Impatient {
     }
 }
 
-impl AsyncWrite for Impatient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(cx, written)
@@ -66,11 +78,67 @@ impl AsyncWrite for Impatient {
         self.stream.is_write_vectored()
     }
 
+    /// Asked for once all that there is was taken.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.waiting = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    /// Says so much to who takes so much every 29 seconds; when that ended, and how.
+    async fn told(bytes: usize, each: usize) -> (Duration, io::Result<()>) {
+        let (ours, mut theirs): (DuplexStream, DuplexStream) = duplex(4 << 10);
+        let begun = Instant::now();
+        let reader = tokio::spawn(async move {
+            let mut taken = vec![0; each];
+            while theirs.read_exact(&mut taken).await.is_ok() {
+                sleep(Duration::from_secs(29)).await;
+            }
+        });
+        let mut ours = Impatient::new(ours);
+        let done = async { ours.write_all(&vec![0; bytes]).await.and(ours.flush().await) }.await;
+        reader.abort();
+        (begun.elapsed(), done)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_a_few_bytes_now_and_then_is_given_up() {
+        let (after, done) = told(1 << 20, 512).await;
+        assert_eq!(done.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(after < Duration::from_secs(61), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_is_slow_and_goes_on_is_waited_for() {
+        let (after, done) = told(1 << 20, 80 << 10).await;
+        assert!(done.is_ok() && after > Duration::from_secs(300), "{after:?} {done:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_to_its_end_is_enough_however_little_it_is() {
+        let (ours, mut theirs) = duplex(1 << 10);
+        let mut ours = Impatient::new(ours);
+        let reader = tokio::spawn(async move {
+            let mut taken = vec![0; 2 << 10];
+            for _ in 0..8 {
+                sleep(Duration::from_secs(20)).await;
+                theirs.read_exact(&mut taken).await.unwrap();
+            }
+        });
+        for _ in 0..8 {
+            ours.write_all(&[0; 2 << 10]).await.unwrap();
+            ours.flush().await.unwrap();
+        }
+        reader.await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! `/v1/keys`: the public keys that have sealed here.
+//! `/v1/keys`: the public keys that have sealed here, with their terms.
 
 use std::sync::Arc;
 
@@ -24,8 +24,7 @@ pub(super) fn about_jwks() -> Operation {
 }
 
 pub(super) async fn pem(State(service): State<Arc<Service>>) -> Answer {
-    let pem: String = service.keyring().iter().map(|(_, trusted)| trusted.key.to_spki_pem()).collect();
-    Ok(text(StatusCode::OK, pem, "application/x-pem-file"))
+    Ok(text(StatusCode::OK, service.keyring().to_pem(), "application/x-pem-file"))
 }
 
 pub(super) fn about_pem() -> Operation {

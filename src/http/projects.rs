@@ -9,14 +9,14 @@ use axum::http::{HeaderMap, StatusCode};
 use super::answer::{Answer, json};
 use super::body;
 use super::guard::By;
-use super::openapi::schema::{either, maybe, object, one_of, period, pointer, refer, some};
+use super::openapi::schema::{any_text, either, id, maybe, object, one_of, period, pointer, refer, some};
 use super::openapi::{Operation, Refusals};
 use super::path::Path;
 use super::problem::Problem;
 use crate::evidence::canonical::{Object, Value};
-use crate::evidence::envelope::NotPrivate;
 use crate::evidence::envelope::limits::is_path_id;
-use crate::journal::Settings;
+use crate::evidence::envelope::{NotPrivate, pointer};
+use crate::journal::{MAX_RULES, Rule, Settings};
 use crate::service::{Action, Service};
 
 pub(super) async fn look(
@@ -48,23 +48,33 @@ pub(super) async fn settle(
     caller.check(Action::Administer)?;
     check_name(&project)?;
     let (members, _) = body::object(&headers, sent).await?;
-    body::check_known(&members, &["private", "public", "max_run_duration", "idle_timeout"])?;
+    body::check_known(
+        &members,
+        &["private", "public", "max_run_duration", "idle_timeout", "log_retention", "redact"],
+    )?;
     let defaults = Settings::default();
     let settings = Settings {
         private: pointers(&members, "private")?.unwrap_or(defaults.private),
         public: pointers(&members, "public")?.unwrap_or(defaults.public),
         max_run_duration: seconds(&members, "max_run_duration")?,
         idle_timeout: seconds(&members, "idle_timeout")?,
+        log_retention: seconds(&members, "log_retention")?,
+        redact: rules(&members)?,
     };
     let wrong = |member: &'static str| move |error: NotPrivate| body::invalid(member, &error.to_string());
     settings.private_members().map_err(wrong("private"))?;
     settings.public_members().map_err(wrong("public"))?;
+    settings.masks().map_err(|fault| wrong_rule(&fault.pointer(), &fault))?;
     service.settle_project(&caller, &project, settings.clone()).await?;
     Ok(json(StatusCode::OK, &settings))
 }
 
 pub(super) fn about_settle() -> Operation {
     let pointers = || either(some(0, MAX_POINTERS, pointer()), one_of(["*"]));
+    let rule_schema = maybe(
+        object([("rule_id", id()), ("pattern", any_text())]),
+        [("replacement", serde_json::json!({ "type": "string", "default": Rule::REPLACEMENT }))],
+    );
     let settings = maybe(
         object([]),
         [
@@ -72,6 +82,8 @@ pub(super) fn about_settle() -> Operation {
             ("public", pointers()),
             ("max_run_duration", period()),
             ("idle_timeout", period()),
+            ("log_retention", period()),
+            ("redact", some(0, MAX_RULES, rule_schema)),
         ],
     );
     Operation::new("putProject", "Settles it, for runs opened later")
@@ -110,6 +122,43 @@ fn pointers(members: &Object<'_>, member: &str) -> Result<Option<Vec<String>>, P
         }
         Some(_) => Err(wrong()),
     }
+}
+
+/// The redaction rules.
+fn rules(members: &Object<'_>) -> Result<Vec<Rule>, Problem> {
+    let list = match members.get("redact") {
+        None => return Ok(Vec::new()),
+        Some(Value::List(list)) if list.len() <= MAX_RULES => list,
+        Some(_) => {
+            return Err(body::invalid("redact", &format!("a list of at most {MAX_RULES} rules expected")));
+        }
+    };
+    list.iter().enumerate().map(|(index, sent)| rule(sent, &format!("/{index}"))).collect()
+}
+
+/// One of them; `at` is where it stands among them.
+fn rule(sent: &Value<'_>, at: &str) -> Result<Rule, Problem> {
+    let sent = sent.as_object().ok_or_else(|| wrong_rule(at, &"an object expected"))?;
+    let known = ["rule_id", "pattern", "replacement"];
+    if let Some((name, _)) = sent.iter().find(|(name, _)| !known.contains(name)) {
+        return Err(wrong_rule(&format!("{at}/{}", pointer::escape(name)), &"no such member here"));
+    }
+    let text = |member: &str, absent: Option<&str>| {
+        let text = sent.get(member).map_or(absent, Value::as_text);
+        text.map(str::to_owned).ok_or_else(|| wrong_rule(&format!("{at}/{member}"), &"text expected"))
+    };
+    Ok(Rule {
+        rule_id: text("rule_id", None)?,
+        pattern: text("pattern", None)?,
+        replacement: text("replacement", Some(Rule::REPLACEMENT))?,
+    })
+}
+
+fn wrong_rule(at: &str, why: &dyn std::fmt::Display) -> Problem {
+    let at = format!("/redact{at}");
+    let mut problem = Problem::new(422, "member_invalid", format!("{at}: {why}"));
+    problem.set_pointer(at);
+    problem
 }
 
 fn seconds(members: &Object<'_>, member: &str) -> Result<Option<u32>, Problem> {

@@ -1,5 +1,7 @@
 //! What stands in queries and headers.
 
+use std::ops::RangeInclusive;
+
 use axum::http::HeaderMap;
 
 use super::problem::Problem;
@@ -44,6 +46,12 @@ impl Query {
     /// All values of a parameter.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A number in a range.
+    pub(super) fn number(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        self.parsed(name, &expected, |text| text.parse().ok().filter(|n| range.contains(n)))
     }
 
     /// A parameter in a form of its own.

@@ -30,6 +30,14 @@ pub(super) fn get<H: Handler<T, Arc<Service>>, T: 'static>(
     Route { method: "get", path, handler: on(MethodFilter::GET, handler), operation }
 }
 
+pub(super) fn head<H: Handler<T, Arc<Service>>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    operation: Operation,
+) -> Route {
+    Route { method: "head", path, handler: on(MethodFilter::HEAD, handler), operation }
+}
+
 pub(super) fn post<H: Handler<T, Arc<Service>>, T: 'static>(
     path: &'static str,
     handler: H,

@@ -11,16 +11,13 @@ use super::body;
 use super::guard::By;
 use super::kept::kept;
 use super::openapi::Operation;
-use super::openapi::schema::{
-    any_text, element, id, many, maybe, object, one_of, or_null, path_id, refer, uri, uuid,
-};
+use super::openapi::schema::{element, id, maybe, object, one_of, path_id, refer, uri, uuid};
 use super::path::Path;
-use super::problem::Problem;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
-use crate::evidence::envelope::{Kind, RESULTS};
-use crate::journal::{OF_THE_SERVICE, Opening, State as RunState};
-use crate::service::{Action, RunFilter, Service, is_evidence_id};
+use crate::evidence::envelope::Kind;
+use crate::journal::{OF_THE_SERVICE, Opening};
+use crate::service::{Action, Service};
 
 pub(super) async fn open(
     State(service): State<Arc<Service>>,
@@ -70,72 +67,7 @@ pub(super) fn about_open() -> Operation {
         .links(&next, &[("run", "$response.body#/evidence_id")])
         .refuses(403, &["project_forbidden"])
         .refuses(409, &["run_exists"])
-        .refuses(422, &["member_reserved"])
-}
-
-const LIST: &[&str] = &[
-    "project",
-    "state",
-    "result",
-    "commit_sha",
-    "label",
-    "opened_after",
-    "opened_before",
-    "limit",
-    "cursor",
-];
-
-pub(super) async fn list(
-    State(service): State<Arc<Service>>,
-    By(caller): By,
-    RawQuery(raw): RawQuery,
-) -> Answer {
-    let query = Query::read(raw.clone(), LIST)?;
-    let own = |name| query.one(name).map(|value| value.map(str::to_owned));
-    let time = |name| query.parsed(name, "a time like 2026-11-21T08:00:00.000Z", |text| text.parse().ok());
-    let state = |text: &str| RunState::ALL.into_iter().find(|state| state.as_str() == text);
-    let result = |text: &str| RESULTS.contains(&text).then(|| text.to_owned());
-    let mut labels = Vec::new();
-    for label in query.all("label") {
-        let (name, value) =
-            label.split_once(':').ok_or_else(|| Problem::parameter("label", "name:value expected"))?;
-        labels.push((name.to_owned(), value.to_owned()));
-    }
-    let filter = RunFilter {
-        project: query.project()?.map(str::to_owned),
-        state: query.parsed("state", "open, closing or sealed", state)?,
-        result: query.parsed("result", "succeeded, failed, aborted or expired", result)?,
-        commit_sha: own("commit_sha")?,
-        labels,
-        opened_after: time("opened_after")?,
-        opened_before: time("opened_before")?,
-    };
-    let limit = |text: &str| text.parse().ok().filter(|n| (1..=1_000).contains(n));
-    let limit: usize = query.parsed("limit", "a number from 1 to 1000", limit)?.unwrap_or(100);
-    let cursor = |text: &str| is_evidence_id(text).then(|| text.to_owned());
-    let after = query.parsed("cursor", "a cursor from `next`", cursor)?;
-    let page = service.list(&caller, filter, after, limit).await?;
-    let runs: Vec<_> = page.runs.iter().map(|(overview, standing)| summary(overview, standing)).collect();
-    let mut response = json(StatusCode::OK, &serde_json::json!({ "runs": runs, "next": page.next }));
-    if let Some(next) = page.next {
-        let raw = raw.unwrap_or_default();
-        let kept = raw.split('&').filter(|part| !part.is_empty() && !part.starts_with("cursor="));
-        let query = kept.map(str::to_owned).chain([format!("cursor={next}")]).collect::<Vec<_>>().join("&");
-        if let Ok(link) = HeaderValue::from_str(&format!("</v1/runs?{query}>; rel=\"next\"")) {
-            response.headers_mut().insert(header::LINK, link);
-        }
-    }
-    Ok(response)
-}
-
-pub(super) fn about_list() -> Operation {
-    let page = object([("runs", many(refer("Summary"))), ("next", or_null(any_text()))]);
-    Operation::new("listRuns", "The newest runs")
-        .needs(Action::Read)
-        .query(LIST)
-        .answers(200, "A page; `next` is the cursor of the one after it.", body::JSON, page)
-        .with_header("Link", false)
-        .refuses(503, &["store_unavailable"])
+        .refuses(422, &["member_reserved", "name_redacted"])
 }
 
 const SNAPSHOT: &[&str] = &["project", "envelope"];

@@ -12,8 +12,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
 
 use super::impatient::Impatient;
+use super::places::Places;
 
 /// How long the head of a request may take, and a connection be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,6 +29,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
+    places: Places,
     end: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
@@ -34,6 +37,10 @@ pub(crate) async fn serve(
     let connections = GracefulShutdown::new();
     tokio::pin!(end);
     loop {
+        let permit = tokio::select! {
+            permit = places.one_free() => permit,
+            () = &mut end => break,
+        };
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut end => break,
@@ -43,16 +50,22 @@ pub(crate) async fn serve(
                 // Answers are small and awaited: none waits for the next one to fill a segment.
                 let _ = stream.set_nodelay(true);
                 let service = TowerToHyperService::new(router.clone());
+                let place = places.take(permit);
                 let (http, watcher, tls) = (http.clone(), connections.watcher(), tls.clone());
                 // A connection that breaks concerns nobody else.
                 tokio::spawn(async move {
+                    let _place = place;
                     let stream = Impatient::new(stream);
                     let Some(tls) = tls else {
                         let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
                         return;
                     };
-                    if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                        let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+                    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => {
+                            let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+                        }
+                        Ok(Err(error)) => debug!(reason = error.to_string(), "a TLS handshake failed"),
+                        Err(_) => debug!("a TLS handshake took too long"),
                     }
                 });
             }
@@ -66,6 +79,7 @@ pub(crate) async fn serve(
 /// Out of file descriptors, nothing gets better by trying at once; a connection that was given up does not matter.
 async fn rest(error: &io::Error) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        warn!(reason = error.to_string(), "a connection could not be accepted");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -1,5 +1,6 @@
 //! The records of a journal, and their stored form.
 
+use super::redacted::Redacted;
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::{Head, Link};
 use crate::evidence::digest::Digest;
@@ -44,6 +45,8 @@ pub struct Notice {
     pub kind: NoticeKind,
     /// Its members, canonical.
     pub members: String,
+    /// What was masked in them, for the element that it becomes.
+    pub redacted: Vec<Redacted>,
 }
 
 /// What a notice tells.
@@ -142,7 +145,12 @@ impl JournalRecord {
                     put_text(&mut out, &Value::from(disclosure.clone()).canonical());
                 }
             }
-            Body::Notice(notice) => put_text(&mut out, &notice.members),
+            Body::Notice(notice) => {
+                put_text(&mut out, &notice.members);
+                if !notice.redacted.is_empty() {
+                    put_text(&mut out, &Redacted::encode(&notice.redacted));
+                }
+            }
             Body::Sealed { envelope_digest } => out.extend(envelope_digest.as_bytes()),
         }
         out
@@ -164,7 +172,9 @@ impl JournalRecord {
             }
             Body::Element(Element { kind: *kind, text, link, seq, recorded_at: at, disclosures })
         } else if let Some((_, kind)) = NOTICES.iter().find(|(notice, _)| *notice == tag) {
-            Body::Notice(Notice { kind: *kind, members: reader.text()? })
+            let members = reader.text()?;
+            let redacted = if reader.0.is_empty() { Vec::new() } else { read_redacted(&reader.text()?)? };
+            Body::Notice(Notice { kind: *kind, members, redacted })
         } else if tag == SEALED {
             Body::Sealed { envelope_digest: reader.digest()? }
         } else {
@@ -213,6 +223,10 @@ fn read_disclosure(text: &str) -> Option<Disclosure> {
         salt: object.text("salt")?.to_owned(),
         value: object.get("value")?.clone().into_owned(),
     })
+}
+
+fn read_redacted(text: &str) -> Option<Vec<Redacted>> {
+    Redacted::decode(&canonical::parse(text.as_bytes(), text.len()).ok()?)
 }
 
 struct Reader<'b>(&'b [u8]);

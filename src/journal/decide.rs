@@ -5,6 +5,7 @@
 
 use super::body::{Body, JournalRecord, NoticeKind, Pos};
 use super::entry::request_digest;
+use super::redacted::{Masked, Redacted};
 use super::refusal::Refusal;
 use super::request::{Abort, Answer, Append, Around, Close, NewGate, Resolution};
 use super::run::{GateState, Given, Id, PendingStep, Run, unanswered};
@@ -21,9 +22,10 @@ impl Run {
         request: Append,
         around: &mut Around<'_>,
     ) -> Result<Answer, (Refusal, Option<usize>)> {
-        let digests: Vec<u8> = request.entries.iter().flat_map(|entry| *entry.request.as_bytes()).collect();
-        let digest = Digest::of(digests);
         let Append { entries, if_match, key } = request;
+        let entries = self.mask_entries(entries, around.limits)?;
+        let digests: Vec<u8> = entries.iter().flat_map(|entry| *entry.request.as_bytes()).collect();
+        let digest = Digest::of(digests);
         if let Some(answer) = self.answered(key.as_deref(), digest).map_err(|refusal| (refusal, None))? {
             return Ok(answer);
         }
@@ -41,8 +43,9 @@ impl Run {
 
     /// Opens a gate: the run needs input.
     pub fn open_gate(&mut self, gate: NewGate, around: &mut Around<'_>) -> Result<Answer, Refusal> {
-        let request = request_digest("gate_opened", &gate.members);
-        let mut members = gate.members;
+        let mut masked = self.masks.mask(Kind::Gate, gate.members)?;
+        let members = &mut masked.members;
+        let request = request_digest("gate_opened", members);
         if let Some(answer) = self.answered(gate.key.as_deref(), request)? {
             let gate_id = answer.receipts.first().and_then(|receipt| self.gate_opened_at(receipt.pos));
             return Ok(Answer { gate_id, ..answer });
@@ -58,9 +61,9 @@ impl Run {
         }
         self.check_open()?;
         members.insert("opened_at", self.moment(around.now));
-        self.check_room(Kind::Gate, &unanswered(&members), around)?;
+        self.check_room(Kind::Gate, &unanswered(members), &masked.redacted, around)?;
         let answer = self.whole(gate.key, request, |run, gathered| {
-            run.notify(NoticeKind::GateOpened, members, request, gathered, around);
+            run.notify(NoticeKind::GateOpened, masked, request, gathered, around);
             Ok::<(), Refusal>(())
         })?;
         Ok(Answer { gate_id, ..answer })
@@ -80,27 +83,26 @@ impl Run {
         if let Some(seen_head) = seen_head {
             decided.insert("seen_head", seen_head);
         }
-        let request = request_digest(&format!("gate {gate_id}"), &decided);
+        let decided = self.masks.mask(Kind::Gate, decided)?;
+        let request = request_digest(&format!("gate {gate_id}"), &decided.members);
         if let Some(answer) = self.answered(key.as_deref(), request)? {
             return Ok(answer);
         }
-        let (mut members, size) = match self.gates.get(&gate_id) {
+        let (mut masked, size) = match self.gates.get(&gate_id) {
             None => return Err(Refusal::GateUnknown { gate_id }),
             Some(GateState::Resolved(_)) => return self.resolved_before(gate_id, key, request),
-            Some(GateState::Open(gate)) => (gate.members.clone(), gate.size),
+            Some(GateState::Open(gate)) => (Masked::of(&gate.members, &gate.redacted), gate.size),
         };
         if seen_head.is_some_and(|seen| !self.links.iter().rev().any(|link| link.entry_hash == seen)) {
             return Err(Refusal::HeadUnknown);
         }
-        for (name, value) in decided.iter() {
-            members.insert(name.to_owned(), value.clone());
-        }
+        masked.put(&decided.members, decided.redacted);
         if let Some(actor) = around.by {
-            members.insert("actor", actor.to_owned());
+            masked.members.insert("actor", actor.to_owned());
         }
-        members.insert("resolved_at", self.moment(around.now));
+        masked.members.insert("resolved_at", self.moment(around.now));
         self.whole(key, request, |run, gathered| {
-            run.record(Kind::Gate, members, request, size, gathered, around).map(|receipt| {
+            run.record_masked(Kind::Gate, masked, request, size, gathered, around).map(|receipt| {
                 gathered.receipts.push(receipt);
             })
         })
@@ -109,8 +111,8 @@ impl Run {
     /// Closes the run: what is pending is recorded as incomplete or unanswered, then the outcome.
     pub fn close(&mut self, close: Close, around: &mut Around<'_>) -> Result<Answer, Refusal> {
         let Close { result, reason, if_match, key } = close;
-        let outcome = outcome(&result, reason);
-        let request = request_digest("finalize", &outcome);
+        let outcome = self.masks.mask(Kind::Outcome, outcome(&result, reason))?;
+        let request = request_digest("finalize", &outcome.members);
         if let Some(answer) = self.answered(key.as_deref(), request)? {
             return Ok(answer);
         }
@@ -120,25 +122,27 @@ impl Run {
             None => {}
         }
         self.check_head(if_match)?;
-        self.check_outcome(&outcome, around)?;
+        self.check_outcome(&outcome.members, around)?;
         self.whole(key, request, |run, gathered| run.record_close(outcome, request, gathered, around))
     }
 
     /// Asks the producer to stop; with `force` the run is closed as aborted in the same step. Asked before, no notice is added.
     pub fn abort(&mut self, abort: Abort, around: &mut Around<'_>) -> Result<Answer, Refusal> {
         let Abort { reason, force, key } = abort;
-        let outcome = outcome("aborted", reason.clone());
-        let request = request_digest(if force { "abort by force" } else { "abort" }, &outcome);
+        let outcome = self.masks.mask(Kind::Outcome, outcome("aborted", reason))?;
+        let request = request_digest(if force { "abort by force" } else { "abort" }, &outcome.members);
         if let Some(answer) = self.answered(key.as_deref(), request)? {
             return Ok(answer);
         }
         self.check_open()?;
-        self.check_outcome(&outcome, around)?;
+        self.check_outcome(&outcome.members, around)?;
         let asked_before = self.flags.abort_requested_at.is_some();
         self.whole(key, request, |run, gathered| {
             if !asked_before {
+                let reason = outcome.members.get("reason").cloned();
                 let members = reason.into_iter().map(|reason| ("reason", reason)).collect();
-                run.notify(NoticeKind::AbortRequested, members, request, gathered, around);
+                let told = Masked { members, ..Masked::default() };
+                run.notify(NoticeKind::AbortRequested, told, request, gathered, around);
             }
             if force { run.record_close(outcome, request, gathered, around) } else { Ok(()) }
         })
@@ -159,7 +163,8 @@ impl Run {
         Some(record)
     }
 
-    pub(super) fn check_open(&self) -> Result<(), Refusal> {
+    /// Refuses what comes after the close.
+    pub fn check_open(&self) -> Result<(), Refusal> {
         match &self.flags.result {
             Some(result) => Err(Refusal::RunClosed { result: result.clone() }),
             None => Ok(()),
@@ -181,9 +186,10 @@ impl Run {
         &self,
         kind: Kind,
         at_close: &Object<'static>,
+        redacted: &[Redacted],
         around: &Around<'_>,
     ) -> Result<(), Refusal> {
-        let size = self.tally.size_of(kind, at_close, &self.private, around.limits)?;
+        let size = self.size_at_close(kind, at_close, redacted, around.limits)?;
         let reserve = self.flags.reserve.plus(size);
         self.tally.check_reserve(reserve, around.limits).map_err(Refusal::from)
     }

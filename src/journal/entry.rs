@@ -1,5 +1,7 @@
 //! What a producer asks to record: its form, before anything is known of the run.
 
+use super::masks::Masks;
+use super::redacted::{Masked, Redacted};
 use super::refusal::Refusal;
 use super::reserved::is_reserved;
 use crate::evidence::canonical::{Object, Value};
@@ -31,6 +33,10 @@ pub struct Entry {
     pub(super) members: Object<'static>,
     /// Of the canonical request: the same again is a repeat.
     pub(super) request: Digest,
+    /// What the producer says its log's digest is.
+    pub(super) log_digest: Option<Digest>,
+    /// What was masked in the members.
+    pub(super) redacted: Vec<Redacted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +60,10 @@ impl Entry {
             Some("redaction") => EntryKind::Element(Kind::Redaction),
             _ => return Err(Refusal::TypeUnknown),
         };
+        let log_digest = match kind {
+            EntryKind::Element(Kind::Step) => take_log_digest(&mut sent),
+            _ => None,
+        };
         check_reserved(&sent)?;
         match kind {
             EntryKind::StepStarted => check_started(&sent)?,
@@ -62,10 +72,27 @@ impl Entry {
             EntryKind::Element(Kind::Redaction) => check_path(&sent)?,
             EntryKind::Element(_) => {}
         }
-        let request = request_of(&sent);
+        let request = request_of(&sent, log_digest);
         let mut members = sent.into_owned();
         members.remove("type");
-        Ok(Self { kind, members, request })
+        Ok(Self { kind, members, request, log_digest, redacted: Vec::new() })
+    }
+
+    /// Masks the members; how long the texts are in which something was found. Then what was asked is what was masked: the
+    /// digest of a text that has a secret in it would let others guess at it.
+    pub(super) fn mask(&mut self, masks: &Masks) -> Result<usize, Refusal> {
+        let (kind, name) = match self.kind {
+            EntryKind::StepStarted => (Kind::Step, "step_started"),
+            EntryKind::Element(kind) => (kind, kind.as_str()),
+        };
+        let Masked { members, redacted, bytes } = masks.mask(kind, std::mem::take(&mut self.members))?;
+        if !redacted.is_empty() {
+            let mut asked = members.clone();
+            asked.insert("type", name);
+            self.request = request_of(&asked, self.log_digest);
+        }
+        (self.members, self.redacted) = (members, redacted);
+        Ok(bytes)
     }
 
     /// The number of the step's attempt; absent is the first.
@@ -79,19 +106,25 @@ pub(super) fn attempt(step: &Object<'_>) -> u64 {
 }
 
 /// What is spelled in two ways is one request: `step_finished` is a step, and the first attempt needs no number.
-fn request_of(sent: &Object<'_>) -> Digest {
+fn request_of(sent: &Object<'_>, log_digest: Option<Digest>) -> Digest {
     let (alias, first) = (sent.text("type") == Some("step_finished"), sent.count("attempt") == Some(1));
-    if !alias && !first {
-        return Digest::of(sent.canonical().as_bytes());
+    let members = match alias || first {
+        false => Digest::of(sent.canonical().as_bytes()),
+        true => {
+            let mut plain = sent.clone();
+            if alias {
+                plain.insert("type", "step");
+            }
+            if first {
+                plain.remove("attempt");
+            }
+            Digest::of(plain.canonical().as_bytes())
+        }
+    };
+    match log_digest {
+        Some(log) => Digest::of_parts([members.as_bytes().as_slice(), log.as_bytes()]),
+        None => members,
     }
-    let mut plain = sent.clone();
-    if alias {
-        plain.insert("type", "step");
-    }
-    if first {
-        plain.remove("attempt");
-    }
-    Digest::of(plain.canonical().as_bytes())
 }
 
 /// Two requests are the same if they have the same name and the same canonical members.
@@ -110,6 +143,14 @@ pub(super) fn check_reserved(sent: &Object<'_>) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// A log is the service's to describe; its digest alone may be sent, to be held against it.
+fn take_log_digest(sent: &mut Object<'_>) -> Option<Digest> {
+    let log = sent.get("log")?.as_object()?;
+    let digest = log.text("digest").filter(|_| log.iter().count() == 1)?.parse().ok()?;
+    sent.remove("log");
+    Some(digest)
 }
 
 fn check_started(members: &Object<'_>) -> Result<(), Refusal> {

@@ -67,6 +67,12 @@ impl Due {
     }
 }
 
+/// When the logs of a sealed run are to be deleted.
+pub fn logs_due(overview: &Overview, standing: &Standing) -> Option<Timestamp> {
+    let seconds = overview.settings.log_retention.filter(|_| standing.state == State::Sealed)?;
+    Some(after(standing.active_at, i64::from(seconds).saturating_mul(1_000)))
+}
+
 fn after(time: Timestamp, ms: i64) -> Timestamp {
     Timestamp::from_unix_ms(time.unix_ms().saturating_add(ms))
 }

@@ -2,22 +2,22 @@
 
 use super::body::{Body, JournalRecord};
 use super::entry::{check_reserved, request_digest};
+use super::recording::Gathered;
+use super::redacted::{Masked, redactions, room_for_outcome};
 use super::refusal::Refusal;
 use super::request::Around;
 use super::run::Run;
-use super::settings::Settings;
+use super::settings::{Settings, SettingsFault};
 use super::standing::Overview;
 use crate::evidence::canonical::{self, Object, Value};
-use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::{is_id, is_path_id};
-use crate::evidence::envelope::{Fault, FaultReason, Kind, NotPrivate};
+use crate::evidence::envelope::{Fault, FaultReason, Kind};
 use crate::evidence::record::{Circumstances, Size, Tally};
 
 /// What a producer asks to open.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opening {
     members: Object<'static>,
-    request: Digest,
 }
 
 impl Opening {
@@ -35,8 +35,7 @@ impl Opening {
         if members.get("run_id").is_some() {
             check_id(&members, "run_id", is_id)?;
         }
-        let request = request_digest("run", &members);
-        Ok(Self { members, request })
+        Ok(Self { members })
     }
 
     /// The project.
@@ -49,23 +48,28 @@ impl Opening {
         self.members.text("run_id")
     }
 
-    /// Of the canonical request.
-    pub fn request(&self) -> Digest {
-        self.request
+    /// Whether this is the request that opened that run, as far as its rules let it be known.
+    pub fn opened(&self, run: &Overview) -> bool {
+        let masks = run.settings.masks().ok();
+        let masked = masks.and_then(|masks| masks.mask(Kind::Run, self.members.clone()).ok());
+        masked.is_some_and(|masked| request_digest("run", &masked.members) == run.request)
     }
 
-    /// The run with its first record. `sequence` and `project_seq` are its place among the project's runs, `settings` are those of its project.
+    /// The run with its first records: itself, and what was masked in it. `sequence` and `project_seq` are its place among the
+    /// project's runs, `settings` are those of its project.
     pub fn open(
         self,
         evidence_id: &str,
         (sequence, project_seq): (&str, u64),
         settings: Settings,
         around: &mut Around<'_>,
-    ) -> Result<(Run, JournalRecord), Refusal> {
-        let patterns = settings.private_members();
-        let patterns =
-            patterns.map_err(|NotPrivate { .. }| Fault::expected("pointers to private members"))?;
-        let mut members = self.members;
+    ) -> Result<(Run, Vec<JournalRecord>), Refusal> {
+        let (private, masks) = settings.in_force().map_err(|fault| match fault {
+            SettingsFault::NotPrivate(_) => Fault::expected("pointers to private members"),
+            SettingsFault::Rule(_) => Fault::expected("redaction rules that can be used"),
+        })?;
+        let Masked { mut members, redacted, .. } = masks.mask(Kind::Run, self.members)?;
+        let request = request_digest("run", &members);
         if members.get("run_id").is_none() {
             members.insert("run_id", evidence_id.to_owned());
         }
@@ -82,10 +86,10 @@ impl Opening {
             members,
             &mut Circumstances {
                 now: around.now,
-                private: &patterns,
+                private: &private,
                 salt: around.salt,
                 limits: around.limits,
-                reserve: Size::default(),
+                reserve: room_for_outcome(&masks),
             },
         )?;
         let overview = Overview {
@@ -96,18 +100,18 @@ impl Opening {
             subject: shown(&element.text, "subject"),
             labels: shown(&element.text, "labels").unwrap_or_else(|| serde_json::json!({})),
             settings,
-            request: self.request,
+            request,
         };
-        let record = JournalRecord {
-            pos: 0,
-            at: element.recorded_at,
-            request: self.request,
-            body: Body::Element(element),
-        };
-        let mut run = Run::new(overview, patterns);
+        let withheld = element.disclosures.clone();
+        let record = JournalRecord { pos: 0, at: element.recorded_at, request, body: Body::Element(element) };
+        let mut run = Run::new(overview, private, masks);
         run.take(&record);
+        let mut gathered = Gathered { records: vec![record], ..Gathered::default() };
+        for redaction in redactions(Kind::Run, 0, &redacted, &withheld) {
+            run.record(Kind::Redaction, redaction, request, Size::default(), &mut gathered, around)?;
+        }
         run.settle();
-        Ok((run, record))
+        Ok((run, gathered.records))
     }
 }
 

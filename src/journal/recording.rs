@@ -1,10 +1,11 @@
 //! How what a request adds is recorded: element by element, all or nothing.
 
 use super::body::{Body, JournalRecord, Notice, NoticeKind, Receipt};
-use super::entry::{Entry, EntryKind};
+use super::entry::{Entry, EntryKind, attempt};
+use super::redacted::{Masked, redactions};
 use super::refusal::Refusal;
 use super::request::{Answer, Around};
-use super::run::{Run, incomplete, unanswered};
+use super::run::{Run, incomplete};
 use crate::evidence::canonical::Object;
 use crate::evidence::consistency::Conflict;
 use crate::evidence::digest::Digest;
@@ -34,7 +35,8 @@ impl Run {
             EntryKind::StepStarted => self.start_step(entry, gathered, around)?,
             EntryKind::Element(Kind::Step) => self.finish_step(entry, gathered, around)?,
             EntryKind::Element(kind) => {
-                self.record(kind, entry.members, entry.request, Size::default(), gathered, around)?
+                let masked = Masked { members: entry.members, redacted: entry.redacted, bytes: 0 };
+                self.record_masked(kind, masked, entry.request, Size::default(), gathered, around)?
             }
         };
         gathered.receipts.push(receipt);
@@ -54,8 +56,9 @@ impl Run {
         if let Some(last) = last.filter(|last| *last >= entry.attempt()) {
             return Err(Refusal::Conflict(Conflict::AttemptOrder { step_id, last }));
         }
-        self.check_room(Kind::Step, &incomplete(&entry.members), around)?;
-        Ok(self.notify(NoticeKind::StepStarted, entry.members, entry.request, gathered, around))
+        self.check_room(Kind::Step, &incomplete(&entry.members), &entry.redacted, around)?;
+        let masked = Masked { members: entry.members, redacted: entry.redacted, bytes: 0 };
+        Ok(self.notify(NoticeKind::StepStarted, masked, entry.request, gathered, around))
     }
 
     /// A finished step has what it began with, but for what it says itself. Lower attempts that still go on are over
@@ -68,45 +71,82 @@ impl Run {
     ) -> Result<Receipt, Refusal> {
         let (step_id, attempt) =
             (entry.members.text("step_id").unwrap_or_default().to_owned(), entry.attempt());
-        let (mut members, size) = match self.pending.get(&(step_id.clone(), attempt)) {
-            Some(started) => (started.members.clone(), started.size),
-            None => (Object::new(), Size::default()),
-        };
-        for (name, value) in entry.members.iter() {
-            members.insert(name.to_owned(), value.clone());
+        let digest = (around.logs)(&step_id, attempt).map(|log| log.digest);
+        if entry.log_digest.is_some_and(|sent| digest != Some(sent)) {
+            return Err(Refusal::LogDigestMismatch { digest });
         }
+        let (mut masked, size) = match self.pending.get(&(step_id.clone(), attempt)) {
+            Some(started) => (Masked::of(&started.members, &started.redacted), started.size),
+            None => (Masked::default(), Size::default()),
+        };
+        masked.put(&entry.members, entry.redacted);
         let lower = self.pending.range((step_id.clone(), 0)..(step_id, attempt));
-        let lower: Vec<_> = lower.map(|(_, step)| (incomplete(&step.members), step.size)).collect();
+        let lower: Vec<_> = lower.map(|(_, step)| (step.at_close(), step.size)).collect();
         if !lower.is_empty() {
             // What will be refused is refused before all those are recorded for nothing.
-            self.tally.size_of(Kind::Step, &members, &self.private, around.limits)?;
+            self.tally.size_of(Kind::Step, &masked.members, &self.private, around.limits)?;
         }
-        for (members, size) in lower {
-            self.record(Kind::Step, members, entry.request, size, gathered, around)?;
+        for (masked, size) in lower {
+            self.record_masked(Kind::Step, masked, entry.request, size, gathered, around)?;
         }
-        self.record(Kind::Step, members, entry.request, size, gathered, around)
+        self.record_masked(Kind::Step, masked, entry.request, size, gathered, around)
     }
 
     /// What is pending as incomplete, what waits as unanswered, and the outcome.
     pub(super) fn record_close(
         &mut self,
-        outcome: Object<'static>,
+        outcome: Masked,
         request: Digest,
         gathered: &mut Gathered,
         around: &mut Around<'_>,
     ) -> Result<(), Refusal> {
-        let steps: Vec<_> =
-            self.pending_steps().into_iter().map(|s| (incomplete(&s.members), s.size)).collect();
-        let gates: Vec<_> = self.open_gates().into_iter().map(|g| (unanswered(&g.members), g.size)).collect();
-        for (members, size) in steps {
-            self.record(Kind::Step, members, request, size, gathered, around)?;
+        let steps: Vec<_> = self.pending_steps().into_iter().map(|s| (s.at_close(), s.size)).collect();
+        let gates: Vec<_> = self.open_gates().into_iter().map(|g| (g.at_close(), g.size)).collect();
+        for (masked, size) in steps {
+            self.record_masked(Kind::Step, masked, request, size, gathered, around)?;
         }
-        for (members, size) in gates {
-            self.record(Kind::Gate, members, request, size, gathered, around)?;
+        for (masked, size) in gates {
+            self.record_masked(Kind::Gate, masked, request, size, gathered, around)?;
         }
-        let receipt = self.record(Kind::Outcome, outcome, request, Size::default(), gathered, around)?;
+        // Nothing follows an outcome: its redactions stand before it, where room was left for them.
+        for redaction in redactions(Kind::Outcome, 0, &outcome.redacted, &[]) {
+            let freed = self.flags.reserve;
+            self.record(Kind::Redaction, redaction, request, freed, gathered, around)?;
+        }
+        let receipt =
+            self.record(Kind::Outcome, outcome.members, request, Size::default(), gathered, around)?;
         gathered.receipts.push(receipt);
         Ok(())
+    }
+
+    /// Records an element, and after it what was masked in it. `freed` is what was reserved for all that.
+    pub(super) fn record_masked(
+        &mut self,
+        kind: Kind,
+        mut masked: Masked,
+        request: Digest,
+        freed: Size,
+        gathered: &mut Gathered,
+        around: &mut Around<'_>,
+    ) -> Result<Receipt, Refusal> {
+        let members = &masked.members;
+        if kind == Kind::Step
+            && let Some(log) = (around.logs)(members.text("step_id").unwrap_or_default(), attempt(members))
+        {
+            masked.members.insert("log", log.member());
+            masked.redacted.extend(log.redacted);
+        }
+        let index = self.tally.count(kind);
+        let receipt = self.record(kind, masked.members, request, freed, gathered, around)?;
+        if masked.redacted.is_empty() {
+            return Ok(receipt);
+        }
+        let element = gathered.records.last().and_then(JournalRecord::element);
+        let withheld = element.map_or(&[][..], |element| &element.disclosures);
+        for redaction in redactions(kind, index, &masked.redacted, withheld) {
+            self.record(Kind::Redaction, redaction, request, Size::default(), gathered, around)?;
+        }
+        Ok(receipt)
     }
 
     /// Records an element. `freed` is what was reserved for it.
@@ -145,12 +185,13 @@ impl Run {
     pub(super) fn notify(
         &mut self,
         kind: NoticeKind,
-        members: Object<'static>,
+        masked: Masked,
         request: Digest,
         gathered: &mut Gathered,
         around: &Around<'_>,
     ) -> Receipt {
-        let notice = Notice { kind, members: members.canonical().into_owned() };
+        let Masked { members, redacted, .. } = masked;
+        let notice = Notice { kind, members: members.canonical().into_owned(), redacted };
         let record = JournalRecord {
             pos: self.next_pos(),
             at: self.moment(around.now),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::evidence::chain::Head;
 use crate::evidence::consistency::Conflict;
+use crate::evidence::digest::Digest;
 use crate::evidence::envelope::Fault;
 use crate::evidence::record::RecordError;
 
@@ -47,10 +48,22 @@ pub enum Refusal {
     HeadUnknown,
     /// The idempotency key was used for another request.
     KeyReused,
+    /// The digest that was sent is not that of the step's log.
+    LogDigestMismatch {
+        /// Of the log; `None` without one.
+        digest: Option<Digest>,
+    },
     /// A member that the service alone sets.
     MemberReserved {
         /// The member.
         member: String,
+    },
+    /// A name that a redaction rule matches.
+    NameRedacted {
+        /// A pointer to what has it.
+        at: String,
+        /// The rule.
+        rule_id: String,
     },
     /// The run is closed.
     RunClosed {
@@ -91,7 +104,9 @@ impl Refusal {
             Refusal::HeadMismatch { .. } => "head_mismatch",
             Refusal::HeadUnknown => "head_unknown",
             Refusal::KeyReused => "idempotency_key_reused",
+            Refusal::LogDigestMismatch { .. } => "log_digest_mismatch",
             Refusal::MemberReserved { .. } => "member_reserved",
+            Refusal::NameRedacted { .. } => "name_redacted",
             Refusal::RunClosed { .. } => "run_closed",
             Refusal::RunFull { .. } => "run_full",
             Refusal::TooLarge { .. } => "element_too_large",
@@ -105,7 +120,9 @@ impl Refusal {
             Refusal::EventNameReserved { .. } => Some("/name".into()),
             Refusal::Fault(fault) => Some(fault.at.clone()),
             Refusal::HeadUnknown => Some("/seen_head".into()),
+            Refusal::LogDigestMismatch { .. } => Some("/log/digest".into()),
             Refusal::MemberReserved { member } => Some(format!("/{member}")),
+            Refusal::NameRedacted { at, .. } => Some(at.clone()),
             Refusal::TypeUnknown => Some("/type".into()),
             _ => None,
         }
@@ -138,9 +155,21 @@ impl fmt::Display for Refusal {
             Refusal::KeyReused => {
                 f.write_str("this Idempotency-Key was used for another request; take a fresh one for each request")
             }
+            Refusal::LogDigestMismatch { digest: Some(digest) } => write!(
+                f,
+                "the log that arrived has {digest}; send the rest of it, or leave `log` out"
+            ),
+            Refusal::LogDigestMismatch { digest: None } => {
+                f.write_str("no log arrived for this attempt of the step; send it first, or leave `log` out")
+            }
             Refusal::MemberReserved { member } => {
                 write!(f, "the service alone sets `{member}`; leave it out")
             }
+            Refusal::NameRedacted { at, rule_id } => write!(
+                f,
+                "a member's name at {at} is what the redaction rule {rule_id:?} of the project matches; values are masked, \
+                 names are not: send it as a value, or not at all"
+            ),
             Refusal::RunClosed { result } => {
                 write!(f, "the run is closed ({result}); nothing is recorded in it any more")
             }

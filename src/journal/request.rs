@@ -2,8 +2,9 @@
 
 use super::body::{JournalRecord, KeyUse, Receipt};
 use super::entry::{Entry, check_reserved};
+use super::redacted::Redacted;
 use super::refusal::Refusal;
-use crate::evidence::canonical::Object;
+use crate::evidence::canonical::{Object, Value};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
@@ -20,7 +21,41 @@ pub struct Around<'a> {
     pub limits: &'a Limits,
     /// The name under which the service knows who asks.
     pub by: Option<&'a str>,
+    /// What an attempt of a step has written to its log, if it has one.
+    pub logs: &'a dyn Fn(&str, u64) -> Option<LogSummary>,
 }
+
+/// What is recorded of a step's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSummary {
+    /// Of all its bytes.
+    pub digest: Digest,
+    /// How many.
+    pub bytes: u64,
+    /// How many lines; a last one without a line feed counts.
+    pub lines: u64,
+    /// What was masked in it.
+    pub redacted: Vec<Redacted>,
+}
+
+impl LogSummary {
+    /// As large as one can be.
+    pub(super) fn largest() -> Self {
+        Self { digest: Digest::of([]), bytes: MAX_COUNT, lines: MAX_COUNT, redacted: Vec::new() }
+    }
+
+    /// The member `log` of a step.
+    pub(super) fn member(&self) -> Object<'static> {
+        Object::from_iter([
+            ("digest", self.digest.into()),
+            ("bytes", Value::count(self.bytes)),
+            ("lines", Value::count(self.lines)),
+        ])
+    }
+}
+
+/// The largest integer that RFC 8785 writes exactly.
+const MAX_COUNT: u64 = (1 << 53) - 1;
 
 /// What a request has added, and what is answered.
 #[derive(Clone, Debug, PartialEq)]

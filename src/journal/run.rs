@@ -1,13 +1,18 @@
 //! A run's state: the fold of its records.
 
+use std::sync::Arc;
+
 use super::body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 use super::entry::attempt;
+use super::masks::Masks;
+use super::redacted::{Masked, Redacted, room_for_outcome};
+use super::settings::SettingsFault;
 use super::standing::{Counts, Overview, Standing, State};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::{Head, Link};
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
-use crate::evidence::envelope::{Kind, NotPrivate, PrivateMembers};
+use crate::evidence::envelope::{Kind, PrivateMembers};
 use crate::evidence::record::{self, Size, Tally};
 use crate::evidence::revertible::RevertibleMap;
 use crate::evidence::time::Timestamp;
@@ -17,6 +22,7 @@ use crate::evidence::time::Timestamp;
 pub struct Run {
     pub(super) overview: Overview,
     pub(super) private: PrivateMembers,
+    pub(super) masks: Arc<Masks>,
     pub(super) tally: Tally,
     /// By seq.
     pub(super) links: Vec<Link>,
@@ -33,7 +39,7 @@ pub struct Run {
 /// What is small enough to be copied.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flags {
-    /// Room for what pending steps and open gates become at the close.
+    /// Room for what pending steps and open gates become at the close, and for the redactions of all that.
     pub(super) reserve: Size,
     pub(super) open_gates: usize,
     /// The number that was last tried for a gate without a name.
@@ -72,7 +78,15 @@ pub struct PendingStep {
     pub at: Timestamp,
     /// What is known of it.
     pub members: Object<'static>,
+    pub(super) redacted: Vec<Redacted>,
     pub(super) size: Size,
+}
+
+impl PendingStep {
+    /// What it becomes if nobody finishes it.
+    pub(super) fn at_close(&self) -> Masked {
+        Masked::of(&incomplete(&self.members), &self.redacted)
+    }
 }
 
 /// A gate.
@@ -91,7 +105,15 @@ pub struct OpenGate {
     pub pos: Pos,
     /// `gate_id`, `reason`, `opened_at` and perhaps `step_id`.
     pub members: Object<'static>,
+    pub(super) redacted: Vec<Redacted>,
     pub(super) size: Size,
+}
+
+impl OpenGate {
+    /// What it becomes if nobody answers it.
+    pub(super) fn at_close(&self) -> Masked {
+        Masked::of(&unanswered(&self.members), &self.redacted)
+    }
 }
 
 /// A run as it was, to go back to.
@@ -104,10 +126,12 @@ pub(super) struct Savepoint {
 }
 
 impl Run {
-    pub(super) fn new(overview: Overview, private: PrivateMembers) -> Self {
+    pub(super) fn new(overview: Overview, private: PrivateMembers, masks: Arc<Masks>) -> Self {
+        let of_the_outcome = room_for_outcome(&masks);
         Self {
             overview,
             private,
+            masks,
             tally: Tally::default(),
             links: Vec::new(),
             positions: Vec::new(),
@@ -115,7 +139,7 @@ impl Run {
             keys: RevertibleMap::default(),
             pending: RevertibleMap::default(),
             gates: RevertibleMap::default(),
-            flags: Flags::default(),
+            flags: Flags { reserve: of_the_outcome, ..Flags::default() },
         }
     }
 
@@ -124,9 +148,9 @@ impl Run {
         overview: Overview,
         records: impl IntoIterator<Item = JournalRecord>,
         keys: impl IntoIterator<Item = (String, KeyUse)>,
-    ) -> Result<Self, NotPrivate> {
-        let private = overview.settings.private_members()?;
-        let mut run = Self::new(overview, private);
+    ) -> Result<Self, SettingsFault> {
+        let (private, masks) = overview.settings.in_force()?;
+        let mut run = Self::new(overview, private, masks);
         records.into_iter().for_each(|record| run.take(&record));
         keys.into_iter().for_each(|(key, used)| run.keys.insert(key, used));
         run.settle();
@@ -201,20 +225,22 @@ impl Run {
             NoticeKind::AbortRequested => self.flags.abort_requested_at = Some(record.at),
             NoticeKind::StepStarted => {
                 let members = members.clone().into_owned();
-                let size = self.size_at_close(Kind::Step, incomplete(&members));
+                let redacted = notice.redacted.clone();
+                let size = self.known_size(Kind::Step, &incomplete(&members), &redacted);
                 let key = (own("step_id"), attempt(&members));
                 self.flags.reserve = self.flags.reserve.plus(size);
-                self.pending
-                    .insert(key.clone(), PendingStep { pos: record.pos, at: record.at, members, size });
+                let step = PendingStep { pos: record.pos, at: record.at, members, redacted, size };
+                self.pending.insert(key.clone(), step);
                 self.answers.insert(Id::StepStarted(key.0, key.1), given);
             }
             NoticeKind::GateOpened => {
                 let members = members.clone().into_owned();
-                let size = self.size_at_close(Kind::Gate, unanswered(&members));
+                let redacted = notice.redacted.clone();
+                let size = self.known_size(Kind::Gate, &unanswered(&members), &redacted);
                 self.flags.reserve = self.flags.reserve.plus(size);
                 self.flags.open_gates = self.flags.open_gates.saturating_add(1);
                 let gate_id = own("gate_id");
-                let gate = OpenGate { pos: record.pos, members, size };
+                let gate = OpenGate { pos: record.pos, members, redacted, size };
                 self.gates.insert(gate_id.clone(), GateState::Open(gate));
                 self.answers.insert(Id::GateOpened(gate_id), given);
             }
@@ -222,8 +248,8 @@ impl Run {
     }
 
     /// What was accepted has a size: it was measured before.
-    fn size_at_close(&self, kind: Kind, members: Object<'static>) -> Size {
-        self.tally.size_of(kind, &members, &self.private, &Limits::default()).unwrap_or_default()
+    fn known_size(&self, kind: Kind, members: &Object<'static>, redacted: &[Redacted]) -> Size {
+        self.size_at_close(kind, members, redacted, &Limits::default()).unwrap_or_default()
     }
 
     /// Forgets how things were: what was recorded is durable.
@@ -255,6 +281,16 @@ impl Run {
         self.pending.revert(pending);
         self.gates.revert(gates);
         self.flags = to.flags;
+    }
+
+    /// Something was accepted under it that is no record.
+    pub fn touch(&mut self, at: Timestamp) {
+        self.flags.active_at = self.flags.active_at.max(Some(at));
+    }
+
+    /// Whether that attempt of a step is recorded, or a higher one: its log has ended.
+    pub fn has_ended(&self, step_id: &str, attempt: u64) -> bool {
+        self.tally.recorded().last_attempt(step_id) >= Some(attempt)
     }
 
     /// What is known of it from its opening.

@@ -1,8 +1,12 @@
 //! What a project has settled for its runs. In force for those that are opened later.
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::expiry::Periods;
+use super::masks::{Masks, Rule, RuleFault};
 use crate::evidence::envelope::{DEFAULT_PRIVATE, NotPrivate, PrivateMembers};
 
 /// The settings of a project.
@@ -19,7 +23,33 @@ pub struct Settings {
     /// In seconds; without, what the service does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<u32>,
+    /// In seconds from the seal; without, logs are kept until they are deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_retention: Option<u32>,
+    /// What is masked before anything is recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<Rule>,
 }
+
+/// Why settings cannot be in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingsFault {
+    /// A pointer that names nothing that may be withheld.
+    NotPrivate(NotPrivate),
+    /// A redaction rule.
+    Rule(RuleFault),
+}
+
+impl fmt::Display for SettingsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingsFault::NotPrivate(fault) => write!(f, "{fault}"),
+            SettingsFault::Rule(fault) => write!(f, "{}: {fault}", fault.pointer()),
+        }
+    }
+}
+
+impl std::error::Error for SettingsFault {}
 
 impl Default for Settings {
     fn default() -> Self {
@@ -28,6 +58,8 @@ impl Default for Settings {
             public: Vec::new(),
             max_run_duration: None,
             idle_timeout: None,
+            log_retention: None,
+            redact: Vec::new(),
         }
     }
 }
@@ -41,6 +73,17 @@ impl Settings {
     /// What of that is disclosed all the same.
     pub fn public_members(&self) -> Result<PrivateMembers, NotPrivate> {
         PrivateMembers::parse(self.public.iter().map(String::as_str))
+    }
+
+    /// What is masked.
+    pub fn masks(&self) -> Result<Arc<Masks>, RuleFault> {
+        Masks::shared(&self.redact)
+    }
+
+    /// What is withheld and what is masked.
+    pub(super) fn in_force(&self) -> Result<(PrivateMembers, Arc<Masks>), SettingsFault> {
+        let private = self.private_members().map_err(SettingsFault::NotPrivate)?;
+        Ok((private, self.masks().map_err(SettingsFault::Rule)?))
     }
 
     /// The periods of the service, but for those that the project has settled.

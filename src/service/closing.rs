@@ -55,9 +55,12 @@ impl Service {
         result: &str,
         reason: String,
     ) -> Result<(), ServiceError> {
-        let close = Close { result: result.to_owned(), reason: Some(reason), if_match: None, key: None };
+        let close =
+            Close { result: result.to_owned(), reason: Some(reason.clone()), if_match: None, key: None };
         match self.lanes.ask(evidence_id, Ask::Close(close), 0, None).await {
             Ok(_) => {
+                self.figures().runs_overdue.add(result, 1);
+                tracing::info!(evidence_id, result, reason, "a run that nobody closed was closed");
                 self.seal_by_itself(evidence_id);
                 Ok(())
             }

@@ -66,8 +66,25 @@ impl Service {
     pub(crate) async fn verification(&self, evidence_id: &str) -> Result<Report, ServiceError> {
         let (_, stored) = self.envelope(evidence_id).await?;
         let place = self.judge_place().await?;
-        let held = Held { keyring: Some(self.keyring.clone()), ..Held::default() };
-        judge(stored.file, held, (place, stored.place)).await
+        let held = Held { keyring: Some((*self.keyring()).clone()), ..Held::default() };
+        self.judge(stored.file, held, (place, stored.place)).await
+    }
+
+    /// Judges bytes by what is held, beside other work. The places are free again when it is done, whoever waits for it.
+    pub(crate) async fn judge(
+        &self,
+        file: impl AsRef<[u8]> + Send + 'static,
+        held: Held,
+        places: impl Send + 'static,
+    ) -> Result<Report, ServiceError> {
+        let figures = self.figures().clone();
+        let judged = tokio::task::spawn_blocking(move || {
+            let report = verify(file.as_ref(), &held).into_report();
+            figures.verifications.add(report.verdict.as_str(), 1);
+            drop(places);
+            report
+        });
+        judged.await.map_err(ServiceError::unavailable)
     }
 
     /// A place among those that may have a file judged; `Busy` if none is free for too long.
@@ -92,18 +109,4 @@ async fn soon<T>(place: impl Future<Output = Result<T, AcquireError>>) -> Result
         Ok(place) => place.map_err(ServiceError::unavailable),
         Err(_) => Err(ServiceError::Rejected(Rejection::Busy)),
     }
-}
-
-/// Judges bytes by what is held, beside other work. The places are free again when it is done, whoever waits for it.
-pub(crate) async fn judge(
-    file: impl AsRef<[u8]> + Send + 'static,
-    held: Held,
-    places: impl Send + 'static,
-) -> Result<Report, ServiceError> {
-    let judged = tokio::task::spawn_blocking(move || {
-        let report = verify(file.as_ref(), &held).into_report();
-        drop(places);
-        report
-    });
-    judged.await.map_err(ServiceError::unavailable)
 }

@@ -1,15 +1,22 @@
 //! What the service does, a file for each thing that can be asked of it. HTTP is thin above it.
 
 mod access;
+mod backup;
 mod closing;
 mod entries;
 mod envelopes;
+mod erasure;
 mod error;
+mod figures;
+pub(crate) mod fill;
 mod gates;
 mod keys;
+mod lists;
+mod logs;
 mod projects;
 mod runs;
 mod sealer;
+mod sessions;
 mod sweeper;
 #[cfg(test)]
 #[allow(
@@ -25,19 +32,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use crate::append::Done;
+pub(crate) use crate::logs::{LogAppend, LogReceipt, MAX_CHUNK_BYTES, Stream};
 pub(crate) use crate::store::layout::is_evidence_id;
-pub(crate) use access::{Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Token};
-pub(crate) use envelopes::{StoredEnvelope, judge};
+pub(crate) use crate::store::list::{Page, Place};
+pub(crate) use access::{
+    Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Session, SessionSecret, Token,
+};
+pub(crate) use backup::Piece;
+pub(crate) use envelopes::StoredEnvelope;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
-pub(crate) use runs::RunFilter;
+pub(crate) use keys::{KeyRefused, Signing};
+pub(crate) use lists::RunFilter;
+pub(crate) use logs::{FoundLog, LinePage};
 
 use tokio::sync::Semaphore;
 
+use self::keys::Keys;
 use self::sealer::Sealer;
 use crate::append::{Committer, DiskGuard, Lanes, Opens, Surroundings};
-use crate::evidence::key::SigningKey;
-use crate::evidence::keyring::{Keyring, Terms};
 use crate::store::{Store, StoreError};
 
 /// How many whole envelopes are read and sent at once: each may have tens of megabytes.
@@ -55,32 +68,32 @@ pub(crate) struct Service {
     committer: Arc<Committer>,
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
+    /// Erasures, one at a time.
+    erasing: tokio::sync::Mutex<()>,
     /// For files that are posted to be judged.
     judging: Arc<Semaphore>,
     surroundings: Arc<Surroundings>,
-    keyring: Keyring,
+    keys: Arc<Keys>,
 }
 
 impl Service {
     /// Starts on a store, and registers the key. What was closing when the service before it ended is sealed by [`sweep`](Self::sweep).
     pub(crate) fn start(
         store: Arc<dyn Store>,
-        key: SigningKey,
+        signing: Signing,
         surroundings: Surroundings,
         disk: Option<(PathBuf, u64)>,
         rate_limit: Option<u32>,
-    ) -> Result<Arc<Self>, StoreError> {
+    ) -> Result<Arc<Self>, KeyRefused> {
         let surroundings = Arc::new(surroundings);
-        let keyring = keys::register(&*store, key.public())?;
+        let keys = Keys::open(store.clone(), signing, (surroundings.now)())?;
         let guard = disk.map(|(path, min_free_bytes)| DiskGuard { path, min_free_bytes });
-        let committer = Committer::start(store.clone(), guard);
+        let committer = Committer::start(store.clone(), guard, Arc::default());
         let committer = Arc::new(committer.map_err(|error| StoreError::Engine(error.to_string()))?);
         let lanes = Lanes::new(store.clone(), committer.clone(), surroundings.clone());
         let opens = Opens::new(store.clone(), committer.clone(), lanes.clone(), surroundings.clone());
-        let mut own = Keyring::new();
-        own.add(key.public(), Terms::default()).expect("one key cannot contradict itself");
         let sealer =
-            Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), key, own);
+            Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), keys.clone());
         let gatekeeper = Gatekeeper::open(store.clone(), rate_limit)?;
         let (whole, judging) =
             (Arc::new(Semaphore::new(WHOLE_AT_ONCE)), Arc::new(Semaphore::new(JUDGED_AT_ONCE)));
@@ -93,19 +106,10 @@ impl Service {
             committer,
             whole,
             judging,
+            erasing: tokio::sync::Mutex::default(),
             surroundings,
-            keyring,
+            keys,
         }))
-    }
-
-    /// Whether everything answers that a run needs from opening to seal; what does not, in words.
-    pub(crate) fn readiness(&self) -> Vec<String> {
-        let mut reasons: Vec<String> = self.store.health().err().into_iter().collect();
-        if !self.committer.is_alive() {
-            reasons.push("the writer has died; restart the service".into());
-        }
-        reasons.extend(self.sealer.failures());
-        reasons
     }
 
     /// Reads from the store without holding up other tasks.

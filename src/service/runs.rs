@@ -7,45 +7,9 @@ use super::{Action, Caller, Service, ServiceError};
 use crate::append::OpenRun;
 use crate::evidence::canonical::Object;
 use crate::evidence::seal::envelope_of;
-use crate::evidence::time::Timestamp;
 use crate::journal::{Opening, Overview, Run, Standing, State};
+use crate::store::StoreError;
 use crate::store::layout::is_evidence_id;
-use crate::store::{Page, StoreError};
-
-/// How many runs are looked at for one page.
-const MAX_CANDIDATES: usize = 5_000;
-
-/// Which runs are wanted; what is `None` or empty does not matter.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RunFilter {
-    pub(crate) project: Option<String>,
-    pub(crate) state: Option<State>,
-    pub(crate) result: Option<String>,
-    pub(crate) commit_sha: Option<String>,
-    /// Names and values.
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) opened_after: Option<Timestamp>,
-    pub(crate) opened_before: Option<Timestamp>,
-}
-
-impl RunFilter {
-    fn takes(&self, overview: &Overview, standing: &Standing) -> bool {
-        let text =
-            |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_str).map(str::to_owned);
-        let commit_sha = || overview.subject.as_ref().and_then(|subject| text(subject.get("commit_sha")));
-        let is = |wanted: &Option<String>, found: Option<String>| wanted.is_none() || *wanted == found;
-        is(&self.project, Some(overview.project.clone()))
-            && self.state.is_none_or(|state| state == standing.state)
-            && is(&self.result, standing.result.clone())
-            && (self.commit_sha.is_none() || is(&self.commit_sha, commit_sha()))
-            && self
-                .labels
-                .iter()
-                .all(|(name, value)| text(overview.labels.get(name)).as_deref() == Some(value))
-            && self.opened_after.is_none_or(|after| overview.opened_at > after)
-            && self.opened_before.is_none_or(|before| overview.opened_at < before)
-    }
-}
 
 /// A run as it is: what is known, what waits, and the record so far.
 pub(crate) struct Snapshot {
@@ -117,22 +81,6 @@ impl Service {
             }
             (None, _) => Err(ServiceError::not_found()),
         }
-    }
-
-    /// The newest runs that the filter takes and the caller sees, after the run that a page before ended with.
-    pub(crate) async fn list(
-        &self,
-        caller: &Caller,
-        filter: RunFilter,
-        after: Option<String>,
-        limit: usize,
-    ) -> Result<Page, ServiceError> {
-        caller.check(Action::Read)?;
-        let caller = caller.clone();
-        let takes = move |overview: &Overview, standing: &Standing| {
-            caller.sees(&overview.project) && filter.takes(overview, standing)
-        };
-        self.read(move |store| store.newest(after.as_deref(), limit, MAX_CANDIDATES, &takes)).await
     }
 
     /// A run as it is.

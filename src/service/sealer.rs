@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Mutex as TaskMutex, Semaphore};
 
+use super::keys::Keys;
 use crate::append::{Ask, Committer, Lanes, Surroundings};
 use crate::evidence::digest::Digest;
-use crate::evidence::key::SigningKey;
-use crate::evidence::keyring::Keyring;
 use crate::evidence::seal::{Parts, Sealed, seal};
 use crate::evidence::verify::{Held, verify};
 use crate::journal::JournalRecord;
-use crate::store::{Batch, Outcome, SealedFile, Store};
+use crate::store::{Batch, CHUNK_BYTES, Outcome, SealedFile, Sealing, Store};
 
-/// How large a chunk of a stored file is.
-const CHUNK_BYTES: usize = 256 << 10;
 /// How many chunks are written at once, so that they hold up nobody.
 const CHUNKS_AT_ONCE: usize = 4;
 /// How many runs are sealed at once.
@@ -27,8 +25,7 @@ pub(super) struct Sealer {
     lanes: Arc<Lanes>,
     committer: Arc<Committer>,
     surroundings: Arc<Surroundings>,
-    key: SigningKey,
-    own: Keyring,
+    keys: Arc<Keys>,
     permits: Semaphore,
     /// Runs that are being sealed.
     busy: Mutex<HashMap<String, Arc<TaskMutex<()>>>>,
@@ -42,12 +39,11 @@ impl Sealer {
         lanes: Arc<Lanes>,
         committer: Arc<Committer>,
         surroundings: Arc<Surroundings>,
-        key: SigningKey,
-        own: Keyring,
+        keys: Arc<Keys>,
     ) -> Arc<Self> {
         let permits = Semaphore::new(AT_ONCE);
         let (busy, failed) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { store, lanes, committer, surroundings, key, own, permits, busy, failed })
+        Arc::new(Self { store, lanes, committer, surroundings, keys, permits, busy, failed })
     }
 
     /// Seals a closed run, or waits for who does. Goes on when the caller goes away.
@@ -60,14 +56,20 @@ impl Sealer {
             };
             drop(busy);
             lock(&self.busy).retain(|_, busy| Arc::strong_count(busy) > 1);
-            let mut failed = lock(&self.failed);
-            match &sealed {
-                Ok(_) => drop(failed.remove(&evidence_id)),
-                Err(why) => drop(failed.insert(evidence_id, why.clone())),
-            }
+            self.note(evidence_id, sealed.as_ref().err());
             sealed
         });
         task.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Keeps why a run could not be sealed. Told once: it is tried again and again.
+    fn note(&self, evidence_id: String, why: Option<&String>) {
+        let Some(why) = why else { return drop(lock(&self.failed).remove(&evidence_id)) };
+        self.committer.figures().seals.add("failed", 1);
+        let before = lock(&self.failed).insert(evidence_id.clone(), why.clone());
+        if before.as_ref() != Some(why) {
+            tracing::error!(evidence_id, reason = why, "a run could not be sealed; it is tried again");
+        }
     }
 
     /// Which runs could not be sealed, in words.
@@ -79,11 +81,12 @@ impl Sealer {
     async fn seal_once(self: &Arc<Self>, evidence_id: &str) -> Result<Digest, String> {
         // Held until the file is stored: files do not pile up where the disk is slow.
         let _permit = self.permits.acquire().await.map_err(told)?;
+        let begun = Instant::now();
         let (sealer, id) = (self.clone(), evidence_id.to_owned());
         let made = tokio::task::spawn_blocking(move || sealer.make(&id)).await.map_err(told)??;
-        let Sealed { envelope_digest, file, .. } = match made {
+        let (Sealed { envelope_digest, file, .. }, sealing) = match made {
             Made::Already(envelope_digest) => return Ok(envelope_digest),
-            Made::Sealed(sealed) => sealed,
+            Made::Sealed(sealed, sealing) => (sealed, sealing),
         };
         let mut chunks = 0_u32;
         for group in file.as_bytes().chunks(CHUNK_BYTES.saturating_mul(CHUNKS_AT_ONCE)) {
@@ -100,8 +103,11 @@ impl Sealer {
             }
         }
         let stored = SealedFile { envelope_digest, chunks, bytes: file.len() };
-        let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored), 0, None).await;
+        let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored, sealing), 0, None).await;
         let done = done.map_err(|rejection| format!("the seal could not be recorded: {rejection:?}"))?;
+        let figures = self.committer.figures();
+        figures.seals.add("done", 1);
+        figures.seal_seconds.took(begun.elapsed());
         done.standing.envelope_digest.ok_or_else(|| "the run is not closed".to_owned())
     }
 
@@ -115,11 +121,14 @@ impl Sealer {
         let count = usize::try_from(standing.pos.saturating_add(1)).unwrap_or(usize::MAX);
         let records = self.store.records(evidence_id, 0, count).map_err(told)?;
         let now = (self.surroundings.now)();
-        let sealed = with_parts(&records, |parts| seal(parts, now, &[&self.key])).map_err(told)?;
-        let held = Held { keyring: Some(self.own.clone()), ..Held::default() };
+        let keys = self.keys.current();
+        keys.check(now).map_err(told)?;
+        let sealed = with_parts(&records, |parts| seal(parts, keys.counts_from(now), &[&keys.key]));
+        let sealed = sealed.map_err(told)?;
+        let held = Held { keyring: Some(keys.own()), ..Held::default() };
         let judged = verify(sealed.file.as_bytes(), &held);
         match judged.verified() {
-            Some(_) => Ok(Made::Sealed(sealed)),
+            Some(_) => Ok(Made::Sealed(sealed, Sealing::of(&records))),
             None => {
                 let first = judged.report().first_failure.as_ref();
                 let why = first.map_or("no failure named".to_owned(), |check| check.code.to_string());
@@ -131,7 +140,7 @@ impl Sealer {
 
 enum Made {
     Already(Digest),
-    Sealed(Sealed),
+    Sealed(Sealed, Sealing),
 }
 
 /// What an envelope is made of, from the records of a journal.

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::{Service, ServiceError};
 use crate::evidence::time::Timestamp;
-use crate::journal::Due;
+use crate::journal::{Due, logs_due};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(500);
 /// How often what could not be sealed is tried again, in rounds.
 const RETRY_ROUNDS: u32 = 10;
+/// How often sessions that are over are forgotten, in rounds.
+const FORGET_ROUNDS: u32 = 120;
 /// How many runs are looked at in one round.
 const AT_ONCE: usize = 256;
 /// When a run that could not be closed is looked at again, in milliseconds.
@@ -29,6 +31,9 @@ impl Service {
             if round.is_multiple_of(RETRY_ROUNDS) {
                 let service = service.clone();
                 tokio::spawn(async move { drop(service.seal_closing().await) });
+            }
+            if round.is_multiple_of(FORGET_ROUNDS) {
+                let _ = service.forget_ended_sessions().await;
             }
             let _ = service.close_due().await;
             let now = (service.surroundings.now)();
@@ -64,6 +69,11 @@ impl Service {
             Err(error) if error == ServiceError::not_found() => return Ok(None),
             found => found?,
         };
+        match logs_due(&overview, &standing) {
+            Some(at) if at <= now => return self.forget_logs(evidence_id).await.map(|()| None),
+            Some(at) => return Ok(Some(at)),
+            None => {}
+        }
         let surroundings = &self.surroundings;
         let due = Due::of(&overview, &standing, surroundings.started_at, &surroundings.periods);
         match due {

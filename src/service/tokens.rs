@@ -18,6 +18,7 @@ impl Service {
             Caller::Local => !self.had_tokens(),
             Caller::Nobody => true,
             Caller::Token(token) => self.gatekeeper.counts_still(token, (self.surroundings.now)()),
+            Caller::Session(token, session) => return self.check_session(token, session),
         };
         if counts { Ok(()) } else { Err(ServiceError::TokenGone) }
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Store, StoreError};
+use super::{Sealing, Store, StoreError};
 use crate::evidence::canonical;
 use crate::evidence::chain::{GENESIS, link};
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::Kind;
-use crate::evidence::keyring::Keyring;
+use crate::evidence::keyring::{Keyring, Terms};
 use crate::evidence::verify::{Held, verify};
 use crate::journal::{JournalRecord, Overview, Run, Standing, State};
 
@@ -34,34 +34,39 @@ pub(crate) struct Checked {
     pub(crate) runs: u64,
     pub(crate) records: u64,
     pub(crate) sealed: u64,
+    /// Entries that lists should have.
+    indexed: u64,
     pub(crate) faults: Vec<Fault>,
 }
 
 /// Looks at all that is stored. `progress` hears how many runs were looked at so far.
 pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked, StoreError> {
     let mut checked = Checked::default();
-    let mut keyring = Keyring::new();
+    let mut known = Keyring::new();
     for key in store.registered_keys()? {
-        if keyring.add_file(key.as_bytes()).is_err() {
+        if known.add_file(key.as_bytes()).is_err() {
             checked.fault("keys", "a registered key cannot be read");
         }
     }
+    // What was stored is held together by its keys, also by one that nobody should trust any more.
+    let mut keyring = Keyring::new();
+    known.iter().for_each(|(_, trusted)| keyring.replace(trusted.key, Terms::default()));
     let held = Held { keyring: Some(keyring), ..Held::default() };
     let mut numbers: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut closing: BTreeSet<String> = store.closing()?.into_iter().collect();
     let mut after = None;
     loop {
-        let page = match store.newest(after.as_deref(), PAGE, PAGE, &|_, _| true) {
+        let (runs, next) = match store.all_runs(after.as_deref(), PAGE) {
             Err(StoreError::Corrupt { what, evidence_id }) => {
                 checked.fault(
                     &evidence_id,
-                    &format!("its {what} cannot be read; what is older was not looked at"),
+                    &format!("its {what} cannot be read; what is newer was not looked at"),
                 );
                 break;
             }
-            page => page?,
+            found => found?,
         };
-        for (overview, standing) in page.runs {
+        for (overview, standing) in runs {
             let number = checked.run(store, &held, &overview, &standing)?;
             if let Some(number) = number
                 && !numbers.entry(overview.project.clone()).or_default().insert(number)
@@ -74,10 +79,13 @@ pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked
             checked.runs = checked.runs.saturating_add(1);
             progress(checked.runs);
         }
-        after = page.next;
+        after = next;
         if after.is_none() {
             break;
         }
+    }
+    if checked.indexed != store.index_entries()? {
+        checked.fault("lists", "their index has entries of runs that are not so");
     }
     for evidence_id in closing {
         checked.fault(&evidence_id, "the index of closing runs names it, and it is not there");
@@ -118,6 +126,7 @@ impl Checked {
             self.fault(id, &format!("its chain is broken at seq {place}"));
         }
         let number = records.first().and_then(project_seq);
+        let sealing = Sealing::of(&records);
         let keys = match store.keys(id) {
             Err(StoreError::Corrupt { what, .. }) => {
                 self.fault(id, &format!("its {what} cannot be read"));
@@ -126,8 +135,15 @@ impl Checked {
             keys => keys?,
         };
         match Run::load(overview.clone(), records, keys) {
-            Ok(run) if run.standing() == *standing => {}
+            // Logs keep a run active too, and are no records.
+            Ok(run) if (Standing { active_at: standing.active_at, ..run.standing() }) == *standing => {}
             _ => self.fault(id, "its journal does not lead to where it is said to stand"),
+        }
+        let sealing = (standing.state == State::Sealed).then_some(sealing);
+        let (missing, all) = store.index_of(overview, standing, sealing.as_ref())?;
+        self.indexed = self.indexed.saturating_add(all);
+        if missing > 0 {
+            self.fault(id, &format!("{missing} of its {all} entries are missing in the index of lists"));
         }
         if store.named_in(&overview.run_id, &overview.project)?.as_deref() != Some(id) {
             self.fault(id, "it is not found by its name");

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::embedded::{Embedded, Engine, EngineError, FjallEngine, MemoryEngine, Op, SledEngine};
-use super::{Batch, Counter, Opened, Outcome, SealedFile, Store};
+use super::embedded::{Embedded, Engine, EngineError, FjallEngine, Frozen, MemoryEngine, Op, SledEngine};
+use super::list::{Dimension, Page, Place, Query, Wanted};
+use super::{Batch, Counter, Opened, Outcome, SealedFile, Sealing, Store};
 use crate::evidence::canonical;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
@@ -47,6 +48,14 @@ impl Engine for FailingEngine {
             }
         }
     }
+
+    fn freeze(&self) -> Result<Box<dyn Frozen>, EngineError> {
+        self.engine.freeze()
+    }
+
+    fn compact(&self) -> Result<bool, EngineError> {
+        self.engine.compact()
+    }
 }
 
 /// An engine that outlives the store over it.
@@ -82,14 +91,20 @@ fn opened(n: u64, run_id: &str) -> (Run, Batch) {
     let sent = format!("{{\"project\":\"p\",\"run_id\":\"{run_id}\"}}");
     let opening = Opening::parse(canonical::parse(sent.as_bytes(), 1 << 20).unwrap()).unwrap();
     let limits = Limits::default();
-    let around = &mut Around { now: at(n as i64), salt: &mut || [1; 16], limits: &limits, by: None };
-    let (run, record) = opening.open(&id(n), ("counter", n), Settings::default(), around).unwrap();
+    let around = &mut Around {
+        now: at(n as i64),
+        salt: &mut || [1; 16],
+        limits: &limits,
+        by: None,
+        logs: &|_, _| None,
+    };
+    let (run, records) = opening.open(&id(n), ("counter", n), Settings::default(), around).unwrap();
     let counter = Counter { sequence: "counter".into(), next: n };
     let batch = Batch {
         evidence_id: id(n),
         opened: Some(Opened { overview: run.overview().clone(), counter }),
         open_key: Some(("p".into(), format!("key-{n}"))),
-        records: vec![record],
+        records,
         standing: Some(run.standing()),
         look_at: Some(at(n as i64 + 1_000)),
         ..Batch::default()
@@ -107,7 +122,8 @@ fn events(run: &mut Run, names: &[&str]) -> Batch {
     let append =
         Append { entries: names.iter().map(entry).collect(), if_match: None, key: Some(names.concat()) };
     let limits = Limits::default();
-    let around = &mut Around { now: at(5), salt: &mut || [1; 16], limits: &limits, by: None };
+    let around =
+        &mut Around { now: at(5), salt: &mut || [1; 16], limits: &limits, by: None, logs: &|_, _| None };
     let answer = run.append(append, around).unwrap();
     Batch {
         evidence_id: run.overview().evidence_id.clone(),
@@ -122,7 +138,8 @@ fn events(run: &mut Run, names: &[&str]) -> Batch {
 fn closed(run: &mut Run) -> Batch {
     let expected = Some(run.standing().pos);
     let limits = Limits::default();
-    let around = &mut Around { now: at(9), salt: &mut || [1; 16], limits: &limits, by: None };
+    let around =
+        &mut Around { now: at(9), salt: &mut || [1; 16], limits: &limits, by: None, logs: &|_, _| None };
     let close = Close { result: "failed".into(), reason: None, if_match: None, key: None };
     let answer = run.close(close, around).unwrap();
     Batch {
@@ -184,25 +201,46 @@ fn a_batch_that_expects_something_else_is_lost_whole_and_harms_no_other() {
     });
 }
 
+fn newest(
+    store: &Embedded,
+    after: Option<&Place>,
+    limit: usize,
+    candidates: usize,
+    wanted: Wanted<'_>,
+) -> Page {
+    let query = Query {
+        dimension: Dimension::Opened,
+        projects: &|_| true,
+        project: None,
+        later: None,
+        earlier: None,
+        after,
+        limit,
+        candidates,
+        wanted,
+    };
+    store.newest(&query).unwrap()
+}
+
 #[test]
 fn runs_are_listed_newest_first_page_by_page() {
     each_engine(|engine, store| {
         for n in 1..=7 {
             assert_eq!(store.commit(&[opened(n, &format!("r{n}")).1]), [Outcome::Done], "{engine}");
         }
-        let ids = |after: Option<&str>, limit, candidates| {
+        let ids = |after: Option<&Place>, limit, candidates| {
             let odd = |overview: &crate::journal::Overview, _: &_| overview.run_id != "r4";
-            let page = store.newest(after, limit, candidates, &odd).unwrap();
+            let page = newest(store, after, limit, candidates, &odd);
             let ids: Vec<String> = page.runs.into_iter().map(|(overview, _)| overview.run_id).collect();
             (ids.join(" "), page.next)
         };
         let (first, next) = ids(None, 3, 100);
         assert_eq!(first, "r7 r6 r5");
-        let (second, next) = ids(next.as_deref(), 3, 100);
+        let (second, next) = ids(next.as_ref(), 3, 100);
         assert_eq!(second, "r3 r2 r1");
-        assert_eq!(ids(next.as_deref(), 3, 100), (String::new(), None));
+        assert_eq!(next, None);
         let (short, next) = ids(None, 3, 2);
-        assert_eq!((short.as_str(), next), ("r7 r6", Some(id(6))));
+        assert_eq!((short.as_str(), next), ("r7 r6", Some(Place { at: at(6), evidence_id: id(6) })));
     });
 }
 
@@ -245,13 +283,28 @@ fn a_sealed_file_counts_once_its_seal_is_recorded() {
             expected,
             records: vec![record],
             standing: Some(run.standing()),
-            sealed: Some(SealedFile { envelope_digest, chunks: 2, bytes: 6 }),
+            sealed: Some((SealedFile { envelope_digest, chunks: 2, bytes: 6 }, Sealing::default())),
             ..Batch::default()
         };
         assert_eq!(store.commit(&[seal]), [Outcome::Done]);
         assert_eq!(store.sealed_file(&id(1)).unwrap().unwrap(), b"sealed");
         assert_eq!(store.closing().unwrap(), [""; 0]);
         assert_eq!(store.run(&id(1)).unwrap().unwrap().1.state, State::Sealed);
+    });
+}
+
+#[test]
+fn sessions_come_and_go_in_one_write_and_are_no_tokens() {
+    each_engine(|engine, store| {
+        let [a, b, c] = ["a", "b", "c"].map(Digest::of);
+        store.put_token(a, "token").unwrap();
+        store.change_sessions(Some((a, "1")), &[]).unwrap();
+        store.change_sessions(Some((b, "2")), &[]).unwrap();
+        store.change_sessions(Some((c, "3")), &[a, b]).unwrap();
+        assert_eq!(store.sessions().unwrap(), [(c, "3".to_owned())], "{engine}");
+        store.change_sessions(None, &[c]).unwrap();
+        assert_eq!(store.sessions().unwrap(), []);
+        assert_eq!(store.tokens().unwrap(), [(a, "token".to_owned())]);
     });
 }
 
@@ -278,7 +331,7 @@ fn what_was_committed_is_there_when_the_directory_is_opened_again() {
         }
         let store = Embedded::new(open(place.path()).unwrap());
         assert_eq!(store.registered_keys().unwrap(), ["{}"]);
-        assert_eq!(store.newest(None, 9, 9, &|_, _| true).unwrap().runs.len(), 3);
+        assert_eq!(newest(&store, None, 9, 9, &|_, _| true).runs.len(), 3);
     }
 }
 

@@ -9,8 +9,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::embedded::lists::index_all;
 use super::embedded::{Embedded, Engine, FjallEngine, MemoryEngine, SledEngine};
 use super::layout::LAYOUT;
+use super::swap::Swap;
 use crate::files::write_durably;
 
 /// Which engine keeps the records.
@@ -26,6 +28,9 @@ pub(crate) enum EngineName {
 }
 
 impl EngineName {
+    /// Those that keep anything.
+    const ON_DISK: [EngineName; 2] = [EngineName::Fjall, EngineName::Sled];
+
     /// Its name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -82,6 +87,11 @@ pub(crate) enum DirectoryError {
         /// Which engine did.
         engine: EngineName,
     },
+    /// A restore into it did not come to its end.
+    Unfinished {
+        /// Which directory.
+        path: PathBuf,
+    },
 }
 
 impl fmt::Display for DirectoryError {
@@ -114,6 +124,11 @@ impl fmt::Display for DirectoryError {
                 "{} was written by {engine}; start with --engine {engine}, or name another --data-dir",
                 path.display(),
                 engine = engine.as_str()
+            ),
+            DirectoryError::Unfinished { path } => write!(
+                f,
+                "{} has records but no store.json: a restore into it did not end; remove it, and restore again",
+                path.display()
             ),
         }
     }
@@ -179,26 +194,69 @@ impl DataDirectory {
             return Ok(Embedded::new(Box::new(MemoryEngine::default())));
         }
         let store_file = self.path.join("store.json");
-        match fs::read(&store_file) {
+        let layout = match fs::read(&store_file) {
             Ok(bytes) => self.check(&store_file, &bytes, engine)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_empty()? => {
+                self.describe(engine, LAYOUT)?;
+                LAYOUT
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let text = serde_json::to_string(&StoreFile { engine, layout: LAYOUT });
-                let text = text.expect("two plain members") + "\n";
-                write_durably(&store_file, text.as_bytes())
-                    .map_err(|error| DirectoryError::Io { path: store_file, error })?;
+                return Err(DirectoryError::Unfinished { path: self.path.clone() });
             }
             Err(error) => return Err(DirectoryError::Io { path: store_file, error }),
-        }
-        let path = self.path.join(engine.as_str());
-        let opened: Result<Box<dyn Engine>, _> = match engine {
-            EngineName::Sled => SledEngine::open(&path).map(|engine| Box::new(engine) as _),
-            _ => FjallEngine::open(&path).map(|engine| Box::new(engine) as _),
         };
-        let opened = opened.map_err(|error| DirectoryError::Engine { path, why: error.to_string() })?;
-        Ok(Embedded::new(opened))
+        self.swap(engine)
+            .settle()
+            .map_err(|error| DirectoryError::Io { path: self.engine_path(engine), error })?;
+        let path = self.engine_path(engine);
+        let store = Embedded::new(open_engine(engine, &path)?);
+        if layout < LAYOUT {
+            // Layout 1 had no index. A kill in between begins it anew.
+            index_all(&store).map_err(|error| DirectoryError::Engine { path, why: error.to_string() })?;
+            self.describe(engine, LAYOUT)?;
+        }
+        Ok(store)
     }
 
-    fn check(&self, store_file: &Path, bytes: &[u8], wanted: EngineName) -> Result<(), DirectoryError> {
+    /// Where the records of an engine are.
+    pub(super) fn engine_path(&self, engine: EngineName) -> PathBuf {
+        self.path.join(engine.as_str())
+    }
+
+    pub(super) fn swap(&self, engine: EngineName) -> Swap {
+        Swap::new(&self.path, engine.as_str())
+    }
+
+    /// Whether there is neither a store in it nor a part of one.
+    pub(super) fn is_empty(&self) -> Result<bool, DirectoryError> {
+        let mut places = vec![self.path.join("store.json")];
+        places.extend(EngineName::ON_DISK.map(|engine| self.engine_path(engine)));
+        for path in places {
+            match path.try_exists() {
+                Ok(false) => {}
+                Ok(true) => return Ok(false),
+                Err(error) => return Err(DirectoryError::Io { path, error }),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says durably which store is in it.
+    pub(super) fn describe(&self, engine: EngineName, layout: u32) -> Result<(), DirectoryError> {
+        let text = serde_json::to_string(&StoreFile { engine, layout }).expect("two plain members") + "\n";
+        let path = self.path.join("store.json");
+        write_durably(&path, text.as_bytes()).map_err(|error| DirectoryError::Io { path, error })
+    }
+
+    /// Which store is in it, and of which layout.
+    pub(crate) fn described(&self) -> Result<(EngineName, u32), DirectoryError> {
+        let path = self.path.join("store.json");
+        let found = fs::read(&path)
+            .and_then(|bytes| serde_json::from_slice::<StoreFile>(&bytes).map_err(io::Error::other));
+        found.map(|found| (found.engine, found.layout)).map_err(|error| DirectoryError::Io { path, error })
+    }
+
+    fn check(&self, store_file: &Path, bytes: &[u8], wanted: EngineName) -> Result<u32, DirectoryError> {
         // A newer layout may have other members: its number is all that is read of it.
         let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
         let layout = value.get("layout").and_then(serde_json::Value::as_u64);
@@ -212,11 +270,21 @@ impl DataDirectory {
         };
         let found: StoreFile = serde_json::from_slice(bytes).map_err(unreadable)?;
         if found.engine == wanted {
-            Ok(())
+            Ok(found.layout)
         } else {
             Err(DirectoryError::OtherEngine { path: self.path.clone(), engine: found.engine })
         }
     }
+}
+
+/// Opens the engine of a directory of its own.
+pub(super) fn open_engine(engine: EngineName, path: &Path) -> Result<Box<dyn Engine>, DirectoryError> {
+    let opened: Result<Box<dyn Engine>, _> = match engine {
+        EngineName::Fjall => FjallEngine::open(path).map(|engine| Box::new(engine) as _),
+        EngineName::Memory => Ok(Box::new(MemoryEngine::default()) as _),
+        EngineName::Sled => SledEngine::open(path).map(|engine| Box::new(engine) as _),
+    };
+    opened.map_err(|error| DirectoryError::Engine { path: path.to_owned(), why: error.to_string() })
 }
 
 /// How many bytes the file system of that path has left for us.

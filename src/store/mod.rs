@@ -8,8 +8,9 @@
 //!   on, until the store is opened again and finds out what stands there.
 //! - What is read was committed: readers see a run up to its [`Standing`], which is written last of its batch, never beyond.
 //! - The runs of a project are numbered without holes: an opening that does not take the next number is `Lost`.
-//! - Records never change. Nothing but [`layout`] encodes a stored key.
+//! - Records never change, but for values that are erased from them ([`Store::rewrite`]). Nothing but [`layout`] encodes a stored key.
 
+pub(crate) mod backup;
 pub(crate) mod check;
 #[cfg(test)]
 #[allow(
@@ -20,13 +21,19 @@ pub(crate) mod check;
     reason = "a test fails by a panic"
 )]
 pub(crate) mod contract;
+pub(crate) mod copies;
 pub(crate) mod directory;
 pub(crate) mod embedded;
 pub(crate) mod layout;
+pub(crate) mod list;
+mod swap;
 
 use std::fmt;
 
+pub(crate) use self::list::{Page, Query};
+use crate::evidence::canonical;
 use crate::evidence::digest::Digest;
+use crate::evidence::envelope::Kind;
 use crate::evidence::time::Timestamp;
 use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Settings, Standing};
 
@@ -47,7 +54,30 @@ pub(crate) struct Batch {
     pub(crate) look_at: Option<Timestamp>,
     /// Of the sealed envelope's file; they count once `sealed` is written.
     pub(crate) chunks: Vec<(u32, Vec<u8>)>,
-    pub(crate) sealed: Option<SealedFile>,
+    pub(crate) sealed: Option<(SealedFile, Sealing)>,
+    pub(crate) logs: LogBatch,
+}
+
+/// What is added to the logs of a run. What the bytes mean is for who reads them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogBatch {
+    /// Number of the log, place in it.
+    pub(crate) chunks: Vec<(u32, u64, Vec<u8>)>,
+    pub(crate) ends: Vec<LineEnd>,
+    /// What is known of a log, by its number.
+    pub(crate) logs: Vec<(u32, Vec<u8>)>,
+}
+
+/// A chunk of a log in which lines end: by the first of them it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LineEnd {
+    /// The first one's place among the lines of the run.
+    pub(crate) log_pos: u64,
+    /// The first one's place among the lines of the log.
+    pub(crate) line: u64,
+    pub(crate) log: u32,
+    /// Where the chunk stands in the log.
+    pub(crate) offset: u64,
 }
 
 impl Batch {
@@ -56,7 +86,8 @@ impl Batch {
         let records =
             self.records.iter().map(|r| r.element().map_or(256, |e| e.text.len().saturating_add(256)));
         let chunks = self.chunks.iter().map(|(_, chunk)| chunk.len());
-        records.chain(chunks).fold(512, usize::saturating_add)
+        let logs = self.logs.chunks.iter().map(|(.., chunk)| chunk.len().saturating_add(512));
+        records.chain(chunks).chain(logs).fold(512, usize::saturating_add)
     }
 }
 
@@ -77,12 +108,51 @@ pub(crate) struct Counter {
     pub(crate) next: u64,
 }
 
+/// What lists have to know of a sealed envelope.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sealing {
+    /// Of its artifacts, each once.
+    pub(crate) artifacts: Vec<Digest>,
+}
+
+impl Sealing {
+    /// What the records of a journal say.
+    pub(crate) fn of(records: &[JournalRecord]) -> Self {
+        let artifacts =
+            records.iter().filter_map(JournalRecord::element).filter(|e| e.kind == Kind::Artifact);
+        let mut artifacts: Vec<Digest> =
+            artifacts.filter_map(|element| artifact_digest(&element.text)).collect();
+        artifacts.sort_unstable();
+        artifacts.dedup();
+        Self { artifacts }
+    }
+}
+
+fn artifact_digest(text: &str) -> Option<Digest> {
+    canonical::parse(text.as_bytes(), text.len()).ok()?.as_object()?.text("digest")?.parse().ok()
+}
+
 /// A stored sealed envelope.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct SealedFile {
     pub(crate) envelope_digest: Digest,
     pub(crate) chunks: u32,
     pub(crate) bytes: usize,
+}
+
+/// How large a chunk of a stored file is.
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+
+/// A sealed run without a value that was erased.
+#[derive(Clone, Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) overview: Overview,
+    /// Those that have changed.
+    pub(crate) records: Vec<JournalRecord>,
+    /// Those that have changed.
+    pub(crate) keys: Vec<(String, KeyUse)>,
+    /// The sealed envelope.
+    pub(crate) file: Vec<u8>,
 }
 
 /// What became of a batch.
@@ -103,6 +173,8 @@ pub(crate) enum Outcome {
 /// Why a store does not answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StoreError {
+    /// Another copy of it is being made.
+    Busy,
     /// What is stored is not what this program stores.
     Corrupt { what: &'static str, evidence_id: String },
     /// The engine failed.
@@ -112,6 +184,7 @@ pub(crate) enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StoreError::Busy => f.write_str("another copy of the records is being made; try again later"),
             StoreError::Corrupt { what, evidence_id } => {
                 write!(
                     f,
@@ -125,18 +198,13 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// A stretch of the list of runs.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Page {
-    pub(crate) runs: Vec<(Overview, Standing)>,
-    /// Where the next page begins; `None` at the end.
-    pub(crate) next: Option<String>,
-}
+/// Runs, and where to go on.
+pub(crate) type AllRuns = (Vec<(Overview, Standing)>, Option<String>);
 
 type Read<T> = Result<T, StoreError>;
 
 /// A store of journals. Calls block.
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait Store: copies::Copies + Send + Sync {
     fn commit(&self, batches: &[Batch]) -> Vec<Outcome>;
     /// Whether it takes anything.
     fn health(&self) -> Result<(), String>;
@@ -152,14 +220,19 @@ pub(crate) trait Store: Send + Sync {
     fn counter(&self, project: &str) -> Read<Option<Counter>>;
     /// The run that was opened with that key.
     fn opened_with(&self, project: &str, key: &str) -> Read<Option<String>>;
-    /// The newest runs that `wanted` takes, after the one that a page before ended with. Of at most `candidates` looked at.
-    fn newest(
+    /// The newest runs that a query takes.
+    fn newest(&self, query: &Query<'_>) -> Read<Page>;
+    /// Some runs in the order of their evidence_ids, after that one; the last one's evidence_id if there may be more.
+    fn all_runs(&self, after: Option<&str>, limit: usize) -> Read<AllRuns>;
+    /// Of the entries under which lists find a run: how many are missing, and how many it should have.
+    fn index_of(
         &self,
-        after: Option<&str>,
-        limit: usize,
-        candidates: usize,
-        wanted: &dyn Fn(&Overview, &Standing) -> bool,
-    ) -> Read<Page>;
+        overview: &Overview,
+        standing: &Standing,
+        sealing: Option<&Sealing>,
+    ) -> Read<(u64, u64)>;
+    /// How many entries of all runs there are.
+    fn index_entries(&self) -> Read<u64>;
 
     /// Runs that somebody has to look at by then, the earliest first.
     fn due(&self, until: Timestamp, limit: usize) -> Read<Vec<(Timestamp, String)>>;
@@ -168,6 +241,20 @@ pub(crate) trait Store: Send + Sync {
     /// Runs that are closed and not sealed.
     fn closing(&self) -> Read<Vec<String>>;
     fn sealed_file(&self, evidence_id: &str) -> Read<Option<Vec<u8>>>;
+
+    /// What is known of the logs of a run, in the order of their numbers.
+    fn logs(&self, evidence_id: &str) -> Read<Vec<Vec<u8>>>;
+    /// Chunks of a log with their places, from the one that holds that byte on: at least one, then up to so many bytes.
+    fn log_chunks(&self, evidence_id: &str, log: u32, from: u64, bytes: usize) -> Read<Vec<(u64, Vec<u8>)>>;
+    /// Chunks in which lines of the run end, from the one on that has that line.
+    fn line_ends(&self, evidence_id: &str, log_pos: u64, limit: usize) -> Read<Vec<LineEnd>>;
+    /// Where the chunk stands in which that line of a log ends; the last one before, if it has not ended.
+    fn line_of_log(&self, evidence_id: &str, log: u32, line: u64) -> Read<Option<u64>>;
+    /// Keeps that of each log, and forgets some of the bytes and lines of all; false once nothing is left of them.
+    fn forget_logs(&self, evidence_id: &str, logs: &[Vec<u8>]) -> Read<bool>;
+
+    /// Puts these in the place of what there was, all or none: the one way in which records change. Durable once it returns.
+    fn rewrite(&self, evidence_id: &str, rewritten: &Rewritten) -> Read<()>;
 
     /// Keeps a public key, as a keyring of its own.
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()>;
@@ -180,4 +267,8 @@ pub(crate) trait Store: Send + Sync {
     fn put_token(&self, digest: Digest, token: &str) -> Read<()>;
     fn delete_token(&self, digest: Digest) -> Read<()>;
     fn tokens(&self) -> Read<Vec<(Digest, String)>>;
+
+    /// Keeps what is known of a session, as JSON, under its digest, and forgets others, in one write.
+    fn change_sessions(&self, new: Option<(Digest, &str)>, gone: &[Digest]) -> Read<()>;
+    fn sessions(&self) -> Read<Vec<(Digest, String)>>;
 }

@@ -97,6 +97,7 @@ fn each_library_that_matters_has_one_user() {
         ("ed25519_dalek", "evidence/key.rs"),
         ("fjall::", "store/embedded/fjall.rs"),
         ("sled::{", "store/embedded/sled.rs"),
+        ("regex::", "journal/masks.rs"),
         ("reqwest::{", "client/http.rs"),
     ];
     for (library, owner) in owners {
@@ -112,14 +113,16 @@ fn each_library_that_matters_has_one_user() {
 }
 
 /// A module, and those that it may see besides itself.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("evidence", &[]),
     ("files.rs", &["evidence"]),
     ("journal", &["evidence"]),
     ("store", &["evidence", "journal", "files"]),
-    ("append", &["evidence", "journal", "store"]),
-    ("service", &["evidence", "journal", "store", "append"]),
-    ("http", &["evidence", "journal", "service"]),
+    ("logs", &["evidence"]),
+    ("figures", &[]),
+    ("append", &["evidence", "journal", "store", "logs", "figures"]),
+    ("service", &["evidence", "journal", "store", "logs", "figures", "append"]),
+    ("http", &["evidence", "journal", "figures", "service"]),
     ("client", &["evidence"]),
     ("exec", &["evidence", "files"]),
 ];
@@ -146,7 +149,7 @@ fn each_layer_sees_only_those_before_it() {
         path.starts_with("cli")
             && !path.ends_with("serve.rs")
             && !path.ends_with("token.rs")
-            && !path.ends_with("store.rs")
+            && !path.starts_with("cli/store")
     }) {
         let of_the_service = named(&text)
             .into_iter()

@@ -361,3 +361,24 @@ fn wait_for(place: &Place, name: &str) {
     }
     panic!("{name} never came");
 }
+
+#[test]
+fn a_key_that_is_revoked_seals_nothing_and_the_command_runs_all_the_same() {
+    let place = Place::new();
+    assert_eq!(place.run(&["keygen", "--out", "key.pem"]).status, 0);
+    let run = |options: &[&str]| {
+        place.run(
+            &[&["exec", "--key", "key.pem", "--out", "out.json"], options, &["--", "echo", "ran"]].concat(),
+        )
+    };
+    let listed = place.run(&["keys", "list", "keyring.json"]).stdout;
+    assert_eq!(place.run(&["keys", "revoke", &listed[..64], "--key", "key.pem"]).status, 0);
+    let told = run(&[]);
+    assert!(told.status == 0 && told.stdout == "ran\n" && told.stderr.contains("revoked"), "{told:?}");
+    let refused = run(&["--require-evidence"]);
+    assert!(refused.status == 125 && refused.stdout.is_empty(), "{refused:?}");
+    assert!(!place.path("out.json").exists());
+    assert_eq!(place.run(&["keys", "rotate", "--key", "key.pem"]).status, 0);
+    assert_eq!(run(&["--require-evidence"]).status, 0);
+    assert_eq!(place.run(&["verify", "out.json", "--keys", "keyring.json"]).status, 0);
+}

@@ -27,7 +27,7 @@ fn a_data_directory_has_one_service() {
     refused(&place, &["--data-dir", "others", "--listen", &taken], 69, "cannot listen");
     // A kill frees it.
     drop(server);
-    assert_eq!(Server::start(&place, &[]).get("/readyz").json(), json!({ "status": "ok" }));
+    assert_eq!(Server::start(&place, &[]).get("/readyz").json(), json!({ "ready": true }));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn records_of_a_newer_layout_or_another_engine_are_not_touched() {
     refused(&place, &["--engine", "sled"], 73, "start with --engine fjall");
     let store_file = place.path("records/store.json");
     let kept = fs::read(&store_file).unwrap();
-    fs::write(&store_file, "{\"engine\":\"fjall\",\"layout\":2,\"more\":{}}").unwrap();
+    fs::write(&store_file, "{\"engine\":\"fjall\",\"layout\":99,\"more\":{}}").unwrap();
     refused(&place, &[], 73, "use the newer program");
     fs::write(&store_file, "garbage").unwrap();
     refused(&place, &[], 73, "store.json");

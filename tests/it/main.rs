@@ -10,8 +10,12 @@
 #[cfg(all(feature = "client", feature = "service"))]
 mod access;
 mod architecture;
+#[cfg(all(feature = "client", feature = "service"))]
+mod backup;
 mod canonical;
 mod commands;
+#[cfg(all(feature = "client", feature = "service"))]
+mod config;
 #[cfg(feature = "service")]
 mod crash;
 #[cfg(feature = "service")]
@@ -19,23 +23,39 @@ mod crowd;
 #[cfg(feature = "service")]
 mod documented;
 mod ed25519;
+#[cfg(feature = "service")]
+mod erasure;
 #[cfg(feature = "client")]
 mod exec;
+#[cfg(all(feature = "client", feature = "service"))]
+mod export;
 #[cfg(feature = "service")]
 mod hostile;
 mod keyrings;
+mod keys;
 #[cfg(all(feature = "client", feature = "service"))]
 mod life;
+#[cfg(feature = "service")]
+mod lists;
+#[cfg(feature = "service")]
+mod logs;
 mod mutants;
+#[cfg(feature = "service")]
+mod operator;
 mod place;
 #[cfg(feature = "service")]
 mod problems;
 #[cfg(feature = "service")]
 mod projects;
+#[cfg(feature = "service")]
+mod redaction;
+mod rotation;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
 mod server;
+#[cfg(all(feature = "client", feature = "service"))]
+mod sessions;
 #[cfg(feature = "service")]
 mod stores;
 #[cfg(all(feature = "client", feature = "service"))]

@@ -31,6 +31,7 @@ impl Place {
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
         command.env("XDG_DATA_HOME", self.path("data")).env_remove("CI");
         for name in [
+            "SEALSTONE_CONFIG",
             "SEALSTONE_KEY",
             "SEALSTONE_PROJECT",
             "SEALSTONE_RUN",
@@ -48,6 +49,24 @@ impl Place {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// The files in which that stands, of all below.
+    #[cfg(feature = "service")]
+    pub(crate) fn files_with(&self, text: &str) -> Vec<String> {
+        let (mut open, mut found) = (vec![self.directory.path().to_owned()], Vec::new());
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+                {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        found
     }
 
     /// The keyring beside the key that `exec` made.

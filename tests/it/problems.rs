@@ -423,6 +423,8 @@ fn what_is_not_there_and_who_may_not_ask_are_told() {
         let answer = service.server.request("POST", &format!("/v1/verify?{query}"), &[JSON], b"{}");
         service.refused(&answer, 400, "parameter_invalid", None);
     }
+    let some = service.server.get("/v1/envelopes/x?disclosures=some");
+    service.refused(&some, 400, "parameter_invalid", None);
     let judged = service.server.request("POST", "/v1/verify", &[JSON], b"not json");
     assert_eq!((judged.status, judged.json()["verdict"].as_str()), (200, Some("unreadable")));
 }

@@ -133,6 +133,14 @@ fn settings_that_mean_nothing_are_refused_and_change_nothing() {
         (json!({ "public": ["nonsense"] }), "/public"),
         (json!({ "idle_timeout": 0 }), "/idle_timeout"),
         (json!({ "max_run_duration": "1h" }), "/max_run_duration"),
+        (json!({ "redact": "all" }), "/redact"),
+        (json!({ "redact": vec![json!({ "rule_id": "r", "pattern": "x" }); 51] }), "/redact"),
+        (json!({ "redact": [1] }), "/redact/0"),
+        (json!({ "redact": [{ "rule_id": "r" }] }), "/redact/0/pattern"),
+        (json!({ "redact": [{ "rule_id": "r", "pattern": "x*" }] }), "/redact/0/pattern"),
+        (json!({ "redact": [{ "rule_id": "r", "pattern": "(" }] }), "/redact/0/pattern"),
+        (json!({ "redact": [{ "rule_id": "r", "pattern": "x", "flags": "i" }] }), "/redact/0/flags"),
+        (json!({ "redact": vec![json!({ "rule_id": "r", "pattern": "x" }); 2] }), "/redact/1/rule_id"),
         (json!({ "colour": "red" }), "/colour"),
     ] {
         let answer = put(&server, "p", &wrong);

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,6 +15,7 @@ use crate::place::Place;
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
+    stderr: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
@@ -44,11 +46,19 @@ impl Server {
             return Err(format!("{} {text}", child.wait().unwrap().code().unwrap_or(-1)));
         };
         // Read to its end, so that it never fills.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = lines.clone();
+        std::thread::spawn(move || {
+            let mut some = [0; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut some) {
+                heard.lock().unwrap().extend(&some[..n]);
+            }
+        });
         let address = told["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        Ok(Self { child, address })
+        Ok(Self { child, address, stderr: lines })
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -58,10 +68,29 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Has it read key and keyring anew, and gives what it says of it.
+    pub(crate) fn hangup(&self) -> String {
+        let before = self.stderr.lock().unwrap().len();
+        self.signal("-HUP");
+        let started = Instant::now();
+        loop {
+            let told = String::from_utf8_lossy(&self.stderr.lock().unwrap()[before..]).into_owned();
+            if told.contains("key and keyring") && told.ends_with('\n') {
+                return told;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "it says {told:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Asks it to end, and gives its exit status.
     pub(crate) fn terminate(&mut self) -> i32 {
-        let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
@@ -168,10 +197,10 @@ impl Connection {
         body: &[u8],
     ) -> std::io::Result<Answer> {
         self.send(method, path, headers, body)?;
-        self.answer()
+        self.answer(method != "HEAD")
     }
 
-    fn answer(&mut self) -> std::io::Result<Answer> {
+    fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
         let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
@@ -185,7 +214,7 @@ impl Connection {
             let Some((name, value)) = line.trim_end().split_once(": ") else { break };
             headers.push((name.to_owned(), value.to_owned()));
         }
-        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = headers.iter().find(|(name, _)| has_body && name == "content-length");
         let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;

@@ -25,7 +25,7 @@ fn a_data_directory_of_each_layout_opens_and_its_runs_go_on() {
         let tar =
             Command::new("tar").arg("-xzf").arg(&path).arg("-C").arg(place.path("records")).status().unwrap();
         assert!(tar.success());
-        let server = Server::start(&place, &["--engine", engine]);
+        let mut server = Server::start(&place, &["--engine", engine]);
         assert_eq!(server.get("/v1/runs").json()["runs"].as_array().unwrap().len(), 2, "{name}");
         let sealed = server.get("/v1/runs/sealed").json();
         let verification = format!("/v1/envelopes/{}/verification", sealed["evidence_id"].as_str().unwrap());
@@ -43,9 +43,27 @@ fn a_data_directory_of_each_layout_opens_and_its_runs_go_on() {
         // The next run of the project has the next number.
         let next = server.open();
         assert_eq!(server.get(&format!("/v1/runs/{next}")).json()["envelope"]["run"]["project_seq"], 2);
+        assert_eq!(server.get("/v1/runs?state=open").json()["runs"].as_array().unwrap().len(), 1);
+        server.kill();
+        let checked = place.run(&["store", "check", "--data-dir", "records"]);
+        assert_eq!(checked.status, 0, "{checked:?}");
         opened += 1;
     }
     assert!(opened >= 2, "{opened} data directories");
+}
+
+#[test]
+fn records_of_a_newer_layout_are_neither_copied_nor_written_anew() {
+    let place = Place::new();
+    drop(Server::start(&place, &[]));
+    let newer = r#"{"engine":"fjall","layout":4000000000}"#;
+    place.write("records/store.json", newer);
+    for command in [["compact", "--json"], ["backup", "--out=b"]] {
+        let refused = place.run(&[["store"].as_slice(), &command, &["--data-dir", "records"]].concat());
+        assert!(refused.status == 73 && refused.stderr.contains("use the newer program"), "{refused:?}");
+    }
+    assert!(!place.path("b").exists());
+    assert_eq!(fs::read_to_string(place.path("records/store.json")).unwrap(), newer);
 }
 
 #[test]

@@ -176,6 +176,12 @@ impl<'a> Object<'a> {
         self.members.iter().map(|(name, value)| (&**name, value))
     }
 
+    /// The members in canonical order, their values to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value<'a>)> {
+        self.source = None;
+        self.members.iter_mut().map(|(name, value)| (&**name, value))
+    }
+
     /// How many members there are.
     pub fn len(&self) -> usize {
         self.members.len()

@@ -175,9 +175,17 @@ fn check(value: &Value<'_>, form: Form, private: bool, rules: Rules) -> Result<(
             .filter(|n| *n > 0)
             .map(drop)
             .ok_or_else(|| Fault::expected("an integer, 1 or more")),
-        (Form::Digest | Form::Id | Form::OneOf(_) | Form::PathId | Form::Text | Form::Time, _) => {
-            check_text(value.as_text().ok_or_else(|| Fault::expected("text"))?, form, rules)
-        }
+        (
+            Form::Digest
+            | Form::Id
+            | Form::OneOf(_)
+            | Form::PathId
+            | Form::Pointer
+            | Form::Text
+            | Form::Time
+            | Form::Word,
+            _,
+        ) => check_text(value.as_text().ok_or_else(|| Fault::expected("text"))?, form, rules),
     }
 }
 

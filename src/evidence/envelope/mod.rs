@@ -2,6 +2,7 @@
 
 mod check;
 mod disclosure;
+mod free;
 mod kind;
 pub mod limits;
 pub(crate) mod model;
@@ -12,6 +13,7 @@ pub use check::{Fault, FaultReason, WITHHELD};
 pub(crate) use check::{check_ingest, check_recorded, contains_commitment, is_commitment, stated_commitment};
 pub use disclosure::{DEFAULT_PRIVATE, Disclosure, NotPrivate, PrivateMembers};
 pub(crate) use disclosure::{commitment_bytes, locate};
+pub use free::{Place, Rewrite, rewrite};
 pub use kind::Kind;
 pub(crate) use model::RESULTS;
 pub use text::{CANONICALIZATION, ENVELOPE_FORMAT, SEALED_FORMAT};

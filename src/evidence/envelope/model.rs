@@ -24,10 +24,15 @@ pub(crate) enum Form {
     OneOf(&'static [&'static str]),
     /// Text; at ingest an id that may have `/`.
     PathId,
+    /// Text: names of members, and indexes.
+    Pointer,
     /// An integer ≥ 1.
     Positive,
+    /// Free text.
     Text,
     Time,
+    /// Text that names a sort of thing, or somebody, or that follows from other members.
+    Word,
 }
 
 /// One member of an element, or of an object in it.
@@ -54,7 +59,7 @@ const fn private(member: Member) -> Member {
 
 /// What every element has from the beginning.
 pub(crate) const COMMON: &[Member] =
-    &[must("type", Form::Text), may("reported_by", Form::Object(&[must("name", Form::Text)]))];
+    &[must("type", Form::Word), may("reported_by", Form::Object(&[must("name", Form::Word)]))];
 
 /// What every element gets when it is recorded.
 pub(crate) const RECORDED: &[Member] = &[must("seq", Form::Count), must("recorded_at", Form::Time)];
@@ -71,7 +76,7 @@ const RUN: &[Member] = &[
     private(may("trigger", Form::Object(TRIGGER))),
     private(may("labels", Form::Labels)),
     may("links", Form::List(&Form::Object(LINK))),
-    may("sequence", Form::Text),
+    may("sequence", Form::Word),
     may("project_seq", Form::Count),
 ];
 
@@ -108,7 +113,7 @@ const LINK: &[Member] = &[
 
 const STEP: &[Member] = &[
     must("step_id", Form::PathId),
-    must("kind", Form::Text),
+    must("kind", Form::Word),
     must("status", Form::OneOf(&["passed", "failed", "skipped", "canceled", "incomplete"])),
     private(may("name", Form::Text)),
     may("exit_code", Form::ExitCode),
@@ -131,9 +136,9 @@ const LOG: &[Member] =
 const ARTIFACT: &[Member] = &[
     must("artifact_id", Form::PathId),
     must("digest", Form::Digest),
-    must("content_uri", Form::Text),
+    must("content_uri", Form::Word),
     private(may("name", Form::Text)),
-    may("kind", Form::Text),
+    may("kind", Form::Word),
     may("media_type", Form::Text),
     may("size", Form::Count),
     may("step_id", Form::PathId),
@@ -153,7 +158,7 @@ const GATE: &[Member] = &[
     private(must("reason", Form::Text)),
     must("opened_at", Form::Time),
     must("decision", Form::OneOf(&["approved", "rejected", "unanswered"])),
-    private(may("actor", Form::Text)),
+    private(may("actor", Form::Word)),
     private(may("comment", Form::Text)),
     may("resolved_at", Form::Time),
     may("step_id", Form::PathId),
@@ -170,7 +175,7 @@ const EVENT: &[Member] = &[
 
 const REDACTION: &[Member] = &[
     must("rule_id", Form::Id),
-    must("path", Form::Text),
+    must("path", Form::Pointer),
     must("match_type", Form::OneOf(&["regex", "exact", "detector"])),
     must("match_count", Form::Positive),
     may("masked_len", Form::Count),

@@ -68,11 +68,14 @@ fn entry() -> Value {
     let typed = |types: &[&'static str], schema| with(schema, [("type", one_of(types))]);
     let of = |kind: Kind, optional: &[&str]| typed(&[kind.as_str()], element(kind, OF_THE_SERVICE, optional));
     let of_the_start: Vec<&str> = [OF_THE_SERVICE, OF_THE_FINISHED].concat();
+    let finished = element(Kind::Step, OF_THE_SERVICE, &["kind"]);
+    let log =
+        json!({ "allOf": [object([("digest", digest())])], "description": "What its log has to have." });
     json!({
         "description": "What is recorded, by its `type`. The service sets what is not here. A `step` inherits what it leaves out from its `step_started`.",
         "oneOf": [
             typed(&["step_started"], element(Kind::Step, &of_the_start, &[])),
-            typed(&["step", "step_finished"], element(Kind::Step, OF_THE_SERVICE, &["kind"])),
+            typed(&["step", "step_finished"], maybe(finished, [("log", log)])),
             of(Kind::Artifact, &["content_uri"]),
             of(Kind::Observation, &[]),
             of(Kind::Event, &[]),
@@ -91,7 +94,10 @@ fn problem() -> Value {
     ]);
     let pointer = json!({ "type": "string", "description": "The member that is wrong (RFC 6901)." });
     let line = json!({ "type": "integer", "minimum": 1, "description": "The line of an NDJSON body." });
-    maybe(always, [("pointer", pointer), ("line", line)])
+    let offset = json!({ "allOf": [count()], "description": "Where the log ends." });
+    let request_id =
+        json!({ "type": "string", "description": "The `X-Request-Id`, where that helps who looks for it." });
+    maybe(always, [("pointer", pointer), ("line", line), ("offset", offset), ("request_id", request_id)])
 }
 
 /// A run in short.
@@ -157,7 +163,16 @@ fn gate() -> Value {
 fn settings() -> Value {
     let pointers = many(any_text());
     let always = object([("private", pointers.clone()), ("public", pointers)]);
-    maybe(always, [("max_run_duration", period()), ("idle_timeout", period())])
+    let rule = object([("rule_id", id()), ("pattern", any_text()), ("replacement", any_text())]);
+    maybe(
+        always,
+        [
+            ("max_run_duration", period()),
+            ("idle_timeout", period()),
+            ("log_retention", period()),
+            ("redact", many(rule)),
+        ],
+    )
 }
 
 fn token() -> Value {

@@ -47,6 +47,9 @@ pub(in crate::http) struct Operation {
     /// What the caller's role must allow; `None` where no token is needed.
     pub(super) needs: Option<Action>,
     pub(super) query: &'static [&'static str],
+    required: &'static [&'static str],
+    /// Parameters that are something else here.
+    special: Vec<(&'static str, Value)>,
     pub(super) headers: Vec<&'static str>,
     body: Option<Value>,
     answers: BTreeMap<u16, Value>,
@@ -62,6 +65,8 @@ impl Operation {
             about: "",
             needs: None,
             query: &[],
+            required: &[],
+            special: Vec::new(),
             headers: Vec::new(),
             body: None,
             answers: BTreeMap::new(),
@@ -77,7 +82,8 @@ impl Operation {
 
     /// Needs a token of a role that may do that.
     pub(in crate::http) fn needs(self, action: Action) -> Self {
-        Self { needs: Some(action), ..self }.refuses(401, &["token_required"]).refuses(403, &["forbidden"])
+        let needs = Self { needs: Some(action), ..self };
+        needs.refuses(401, &["session_invalid", "token_required"]).refuses(403, &["forbidden"])
     }
 
     /// Is about a run that the path names.
@@ -88,6 +94,17 @@ impl Operation {
     /// Takes these parameters of the query, and no others.
     pub(in crate::http) fn query(self, query: &'static [&'static str]) -> Self {
         Self { query, ..self }.refuses(400, &["parameter_invalid"])
+    }
+
+    /// Does nothing without these of the query.
+    pub(in crate::http) fn requires(self, required: &'static [&'static str]) -> Self {
+        Self { required, ..self }
+    }
+
+    /// Takes something else for that parameter than others do.
+    pub(in crate::http) fn takes_for(mut self, name: &'static str, schema: Value) -> Self {
+        self.special.push((name, schema));
+        self
     }
 
     /// Looks at that header.
@@ -144,6 +161,14 @@ impl Operation {
         self
     }
 
+    /// Or with the same status something of another type.
+    pub(in crate::http) fn or_answers(mut self, status: u16, media_type: &str, schema: Value) -> Self {
+        if let Some(answer) = self.answers.get_mut(&status) {
+            answer["content"][media_type] = json!({ "schema": schema });
+        }
+        self
+    }
+
     /// Answers without a body.
     pub(in crate::http) fn answers_nothing(mut self, status: u16, description: &str) -> Self {
         self.answers.insert(status, json!({ "description": description }));
@@ -197,7 +222,10 @@ impl Operation {
         for (status, codes) in &refusals {
             responses.insert(status.to_string(), problem(*status, codes));
         }
-        let query = self.query.iter().map(|name| parameters::of("query", name));
+        for answer in responses.values_mut() {
+            answer["headers"]["X-Request-Id"] = json!({ "$ref": "#/components/headers/X-Request-Id" });
+        }
+        let query = self.query.iter().map(|name| self.of_the_query(name));
         let headers = self.headers.iter().map(|name| parameters::of("header", name));
         let mut described = json!({
             "operationId": self.id,
@@ -213,16 +241,33 @@ impl Operation {
         }
         described
     }
+
+    fn of_the_query(&self, name: &str) -> Value {
+        let mut parameter = parameters::of("query", name);
+        if self.required.contains(&name) {
+            parameter["required"] = true.into();
+        }
+        if let Some((_, schema)) = self.special.iter().find(|(special, _)| *special == name) {
+            parameter["schema"] = schema.clone();
+        }
+        parameter
+    }
 }
 
 /// A problem with one of these codes.
 fn problem(status: u16, codes: &BTreeSet<&str>) -> Value {
-    let members = json!({ "properties": { "status": { "const": status }, "code": { "enum": codes } } });
+    let mut members = json!({ "properties": { "status": { "const": status }, "code": { "enum": codes } } });
+    if status >= 500 {
+        members["required"] = json!(["request_id"]);
+    }
     let mut answer = json!({
         "description": codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(", "),
         "content": { "application/problem+json": { "schema": { "allOf": [refer("Problem"), members] } } },
     });
     match status {
+        _ if codes.contains("log_offset_mismatch") => {
+            answer["headers"]["Upload-Offset"] = parameters::header("Upload-Offset", false);
+        }
         401 => answer["headers"]["WWW-Authenticate"] = parameters::header("WWW-Authenticate", true),
         429 | 503 | 507 => answer["headers"]["Retry-After"] = parameters::header("Retry-After", true),
         _ => {}

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::evidence::canonical::MAX_SAFE_INTEGER;
 use crate::evidence::envelope::limits::{MAX_REPORTER_BYTES, MAX_TEXT_BYTES};
 use crate::evidence::envelope::model::{Form, Member};
 use crate::evidence::envelope::{DEFAULT_PRIVATE, Kind};
@@ -14,8 +15,6 @@ pub(super) const PATH_ID: &str =
 /// A project, or all below it.
 const SCOPE: &str =
     r"^[A-Za-z0-9][A-Za-z0-9._:-]*(?:/(?:\.*[A-Za-z0-9_:-][A-Za-z0-9._:-]*|\.{3,}))*(?:/\*)?$";
-/// 2^53 − 1.
-const MAX_INTEGER: i64 = 9_007_199_254_740_991;
 const MIN_INTEGER: i64 = -9_007_199_254_740_991;
 
 /// A schema among the components of the document.
@@ -99,12 +98,17 @@ pub(in crate::http) fn or_null(schema: Value) -> Value {
 }
 
 pub(in crate::http) fn count() -> Value {
-    json!({ "type": "integer", "minimum": 0, "maximum": MAX_INTEGER })
+    json!({ "type": "integer", "minimum": 0, "maximum": MAX_SAFE_INTEGER })
 }
 
 /// Any text: 64 KiB of UTF-8 at most.
 pub(in crate::http) fn text() -> Value {
     json!({ "type": "string", "maxLength": MAX_TEXT_BYTES })
+}
+
+/// A number, and which it is unless said.
+pub(in crate::http) fn number(min: u64, max: u64, default: u64) -> Value {
+    json!({ "type": "integer", "minimum": min, "maximum": max, "default": default })
 }
 
 pub(in crate::http) fn many(items: Value) -> Value {
@@ -165,7 +169,7 @@ fn of(form: Form) -> Value {
         Form::Count => count(),
         Form::Digest => digest(),
         Form::ExitCode => {
-            json!({ "type": ["integer", "null"], "minimum": MIN_INTEGER, "maximum": MAX_INTEGER })
+            json!({ "type": ["integer", "null"], "minimum": MIN_INTEGER, "maximum": MAX_SAFE_INTEGER })
         }
         Form::Id => id(),
         Form::Labels => json!({ "type": "object", "propertyNames": id(), "additionalProperties": text() }),
@@ -174,8 +178,11 @@ fn of(form: Form) -> Value {
         Form::Object(members) => object_of(members),
         Form::OneOf(words) => one_of(words),
         Form::PathId => path_id(),
-        Form::Positive => json!({ "type": "integer", "minimum": 1, "maximum": MAX_INTEGER }),
-        Form::Text => text(),
+        Form::Positive => json!({ "type": "integer", "minimum": 1, "maximum": MAX_SAFE_INTEGER }),
+        Form::Pointer => {
+            json!({ "allOf": [text()], "type": "string", "pattern": "^(?:/(?:[^/~]|~[01])*)*$" })
+        }
+        Form::Text | Form::Word => text(),
         Form::Time => time(),
     }
 }

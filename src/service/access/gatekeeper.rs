@@ -1,30 +1,36 @@
-//! Who a token is of, and whether they ask too often.
+//! Whose a token or a session is, and whether they ask too often.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::super::ServiceError;
-use super::token::{Secret, Token, digest_of_shown};
+use super::Caller;
+use super::session::{self, Session, SessionSecret};
+use super::token::{self, Secret, Token};
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::store::{Store, StoreError};
 
+/// How many sessions a token may have; the oldest goes.
+const MAX_SESSIONS: usize = 100;
+
 /// What somebody shows to be let in.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Held {
-    /// A token that counts.
-    Counts(Arc<Token>),
+    /// A token or a session that counts, and so who asks.
+    Counts(Caller),
     /// Nothing that counts.
     Nothing,
-    /// A token that counts, used more often than is allowed.
+    /// One whose token is used more often than is allowed.
     TooOften,
 }
 
-/// The tokens that there are. What is kept is in the store; this is what was read of it.
+/// The tokens and sessions that there are. What is kept is in the store; this is what was read of it.
 pub(crate) struct Gatekeeper {
     store: Arc<dyn Store>,
     tokens: RwLock<HashMap<Digest, Arc<Token>>>,
+    sessions: RwLock<HashMap<Digest, Session>>,
     had_tokens: AtomicBool,
     /// One change at a time: what it looks at first holds until it is made.
     changing: Mutex<()>,
@@ -46,6 +52,7 @@ impl Gatekeeper {
         let gatekeeper = Self {
             store,
             tokens: RwLock::default(),
+            sessions: RwLock::default(),
             had_tokens: AtomicBool::new(false),
             changing: Mutex::default(),
             used: Mutex::default(),
@@ -54,6 +61,12 @@ impl Gatekeeper {
         for (digest, token) in gatekeeper.store.tokens()? {
             let corrupt = |_| StoreError::Corrupt { what: "token", evidence_id: digest.to_string() };
             gatekeeper.keep(digest, serde_json::from_str(&token).map_err(corrupt)?);
+        }
+        for (digest, session) in gatekeeper.store.sessions()? {
+            // What cannot be read lets nobody in.
+            if let Ok(session) = serde_json::from_str(&session) {
+                gatekeeper.write_sessions().insert(digest, Session { digest, ..session });
+            }
         }
         Ok(gatekeeper)
     }
@@ -69,14 +82,37 @@ impl Gatekeeper {
         token.counts_at(now) && token.digest.is_some_and(|digest| self.read().contains_key(&digest))
     }
 
+    /// Whether a session that was shown before counts still, and its token.
+    pub(crate) fn session_counts_still(&self, token: &Token, session: &Session, now: Timestamp) -> bool {
+        self.counts_still(token, now)
+            && session.counts_at(now)
+            && self.read_sessions().contains_key(&session.digest)
+    }
+
     /// Whose the shown token is.
     pub(crate) fn held(&self, shown: &str, now: Timestamp) -> Held {
-        let Some(digest) = digest_of_shown(shown) else { return Held::Nothing };
-        let Some(token) = self.read().get(&digest).cloned() else { return Held::Nothing };
-        if !token.counts_at(now) {
-            return Held::Nothing;
+        let token = token::digest_of_shown(shown).and_then(|digest| self.token_at(digest, now));
+        token.map_or(Held::Nothing, |token| self.let_in(token.digest, Caller::Token(token), now))
+    }
+
+    /// Whose the shown session is.
+    pub(crate) fn held_in_session(&self, shown: &str, now: Timestamp) -> Held {
+        let digest = session::digest_of_shown(shown);
+        let session = digest.and_then(|digest| self.read_sessions().get(&digest).cloned());
+        let Some(session) = session.filter(|session| session.counts_at(now)) else { return Held::Nothing };
+        let token = self.token_at(session.token, now);
+        token.map_or(Held::Nothing, |token| self.let_in(token.digest, Caller::Session(token, session), now))
+    }
+
+    fn token_at(&self, digest: Digest, now: Timestamp) -> Option<Arc<Token>> {
+        self.read().get(&digest).filter(|token| token.counts_at(now)).cloned()
+    }
+
+    fn let_in(&self, token: Option<Digest>, caller: Caller, now: Timestamp) -> Held {
+        match token.is_some_and(|token| self.takes(token, now)) {
+            true => Held::Counts(caller),
+            false => Held::TooOften,
         }
-        if self.takes(digest, now) { Held::Counts(token) } else { Held::TooOften }
     }
 
     /// Keeps a new token. Durable once it returns. The first one has to govern: with it nobody is let in without one.
@@ -113,7 +149,68 @@ impl Gatekeeper {
         self.store.delete_token(digest)?;
         self.write().remove(&digest);
         self.used().remove(&digest);
+        // Its sessions count for nothing already; those that a crash leaves here are forgotten by the next sweep.
+        self.forget_sessions(|session| session.token == digest)?;
         Ok(true)
+    }
+
+    /// Keeps a new session of a token that counts; `None` if it does not any more. Durable once it returns.
+    pub(crate) fn begin_session(
+        &self,
+        secret: &SessionSecret,
+        token: &Token,
+        now: Timestamp,
+    ) -> Result<Option<Session>, ServiceError> {
+        let _one = self.changing();
+        let Some(of) = token.digest.filter(|_| self.counts_still(token, now)) else { return Ok(None) };
+        let session = Session::new(secret, token, of, now);
+        let mut others: Vec<(Timestamp, Digest)> = self
+            .read_sessions()
+            .values()
+            .filter(|other| other.token == of)
+            .map(|other| (other.begun_at, other.digest))
+            .collect();
+        others.sort_unstable_by_key(|(begun_at, digest)| (*begun_at, *digest.as_bytes()));
+        let many = others.len().saturating_add(1).saturating_sub(MAX_SESSIONS);
+        let gone: Vec<Digest> = others.into_iter().take(many).map(|(_, digest)| digest).collect();
+        self.change_sessions(Some(session.clone()), &gone)?;
+        Ok(Some(session))
+    }
+
+    /// Ends a session. It counts for nothing once this returns, and never again.
+    pub(crate) fn end_session(&self, ended: &Session) -> Result<(), ServiceError> {
+        let _one = self.changing();
+        self.forget_sessions(|session| session.digest == ended.digest)
+    }
+
+    /// Forgets sessions that are over, or whose token is.
+    pub(crate) fn forget_ended(&self, now: Timestamp) -> Result<(), ServiceError> {
+        let _one = self.changing();
+        self.forget_sessions(|session| !session.counts_at(now) || self.token_at(session.token, now).is_none())
+    }
+
+    /// Forgets these sessions; the caller holds `changing`.
+    fn forget_sessions(&self, which: impl Fn(&Session) -> bool) -> Result<(), ServiceError> {
+        let gone: Vec<Digest> = self
+            .read_sessions()
+            .values()
+            .filter(|session| which(session))
+            .map(|session| session.digest)
+            .collect();
+        if gone.is_empty() { Ok(()) } else { self.change_sessions(None, &gone) }
+    }
+
+    fn change_sessions(&self, new: Option<Session>, gone: &[Digest]) -> Result<(), ServiceError> {
+        let text = new.as_ref().map(|session| {
+            (session.digest, serde_json::to_string(session).expect("a session has text for names"))
+        });
+        self.store.change_sessions(text.as_ref().map(|(digest, text)| (*digest, text.as_str())), gone)?;
+        let mut sessions = self.write_sessions();
+        for digest in gone {
+            sessions.remove(digest);
+        }
+        sessions.extend(new.map(|session| (session.digest, session)));
+        Ok(())
     }
 
     fn keep(&self, digest: Digest, token: Token) {
@@ -144,6 +241,14 @@ impl Gatekeeper {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Digest, Arc<Token>>> {
         self.tokens.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_sessions(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Digest, Session>> {
+        self.sessions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_sessions(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Digest, Session>> {
+        self.sessions.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {

@@ -2,11 +2,15 @@
 
 mod gatekeeper;
 mod role;
+mod session;
 mod token;
 
 pub(crate) use gatekeeper::{Gatekeeper, Held};
 pub(crate) use role::{Action, Role};
+pub(crate) use session::{Session, SessionSecret};
 pub(crate) use token::{Scope, Secret, Token};
+
+use std::sync::Arc;
 
 use super::ServiceError;
 
@@ -17,26 +21,29 @@ pub(crate) enum Caller {
     Local,
     /// Who has no token, and needs none for what they ask.
     Nobody,
+    /// Who has a session of this token: as good as the token itself.
+    Session(Arc<Token>, Session),
     /// Who has this token.
-    Token(std::sync::Arc<Token>),
+    Token(Arc<Token>),
 }
 
 impl Caller {
-    /// The name under which the service knows the caller.
-    pub(crate) fn name(&self) -> Option<&str> {
+    /// The token that speaks for the caller.
+    pub(crate) fn token(&self) -> Option<&Token> {
         match self {
-            Caller::Token(token) => Some(&token.name),
+            Caller::Session(token, _) | Caller::Token(token) => Some(token),
             Caller::Local | Caller::Nobody => None,
         }
     }
 
+    /// The name under which the service knows the caller.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.token().map(|token| token.name.as_str())
+    }
+
     /// Whether the caller may do that at all.
     pub(crate) fn may(&self, action: Action) -> bool {
-        match self {
-            Caller::Local => true,
-            Caller::Nobody => false,
-            Caller::Token(token) => token.role.may(action),
-        }
+        *self == Caller::Local || self.token().is_some_and(|token| token.role.may(action))
     }
 
     /// Refuses what the caller may not do.
@@ -46,19 +53,14 @@ impl Caller {
 
     /// Refuses who does not govern everything: tokens reach beyond any one project.
     pub(crate) fn check_governs(&self) -> Result<(), ServiceError> {
-        match self {
-            Caller::Local => Ok(()),
-            Caller::Token(token) if token.governs() => Ok(()),
-            _ => Err(ServiceError::Forbidden { action: Action::Administer }),
+        match *self == Caller::Local || self.token().is_some_and(Token::governs) {
+            true => Ok(()),
+            false => Err(ServiceError::Forbidden { action: Action::Administer }),
         }
     }
 
     /// Whether the caller may know of that project.
     pub(crate) fn sees(&self, project: &str) -> bool {
-        match self {
-            Caller::Local => true,
-            Caller::Nobody => false,
-            Caller::Token(token) => token.scope.covers(project),
-        }
+        *self == Caller::Local || self.token().is_some_and(|token| token.scope.covers(project))
     }
 }

@@ -11,7 +11,7 @@ fn a_clock_that_is_set_back_turns_no_time_around() {
         append(&world, &run, &[format!("{{\"type\":\"event\",\"name\":\"e{n}\"}}")], None, None).unwrap();
     }
     finalize(&world, &run, "succeeded").unwrap();
-    let held = Held { keyring: Some(world.service.keyring().clone()), ..Held::default() };
+    let held = Held { keyring: Some((*world.service.keyring()).clone()), ..Held::default() };
     let report = verify(&sealed(&world, &run), &held).into_report();
     assert_eq!(report.verdict, Verdict::Verified);
     assert!(report.checks.iter().all(|check| check.code.as_str() != "time.not_ascending"));
@@ -103,7 +103,7 @@ fn runs_that_nobody_closes_are_closed_when_they_are_due_and_not_before() {
     for run in [&busy, &waiting] {
         assert_eq!(standing(&world, run).result.as_deref(), Some("expired"));
     }
-    let held = Held { keyring: Some(world.service.keyring().clone()), ..Held::default() };
+    let held = Held { keyring: Some((*world.service.keyring()).clone()), ..Held::default() };
     for run in [&idle, &busy, &waiting, &asked] {
         assert_eq!(verify(&sealed(&world, run), &held).report().verdict, Verdict::Verified);
     }

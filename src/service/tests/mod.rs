@@ -3,26 +3,31 @@
 mod accepted;
 mod closing;
 mod damage;
+mod keys;
+mod readiness;
+mod sessions;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use tokio::runtime::Runtime;
 
-use super::{Caller, Service, ServiceError};
+use super::{Caller, Service, ServiceError, Signing};
 use crate::append::{Ask, Rejection, Surroundings};
 use crate::evidence::canonical::{self, Object, Value};
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::key::SigningKey;
+use crate::evidence::keyring::Keyring;
 use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, Verdict, verify};
 use crate::journal::{
-    Abort, Append, Close, Entry, GateDecision, NewGate, Opening, Periods, Refusal, Resolution, State,
+    Abort, Append, Close, Entry, GateDecision, Masks, NewGate, Opening, Periods, Refusal, Resolution, Rule,
+    Run, Settings, State,
 };
 use crate::store::contract::failing;
-use crate::store::embedded::{Embedded, MemoryEngine};
+use crate::store::embedded::{Embedded, Engine as _, MemoryEngine};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -65,9 +70,16 @@ fn start(
     writes: usize,
     written: bool,
 ) -> Arc<Service> {
+    let store = Arc::new(Embedded::new(failing(memory, writes, written)));
+    // A disk that fails at once lets no service start; the next one works.
+    Service::start(store, signing(), surroundings(clock, limits), None, None)
+        .unwrap_or_else(|_| start(memory, clock, limits, usize::MAX, false))
+}
+
+fn surroundings(clock: &Arc<AtomicI64>, limits: Limits) -> Surroundings {
     let now = clock.clone();
     let started_at = Timestamp::from_unix_ms(clock.load(Ordering::SeqCst));
-    let surroundings = Surroundings {
+    Surroundings {
         now: Box::new(move || Timestamp::from_unix_ms(now.load(Ordering::SeqCst))),
         random: Box::new(move |bytes| {
             let n = DRAWN.fetch_add(1, Ordering::SeqCst).to_be_bytes();
@@ -75,12 +87,13 @@ fn start(
         }),
         limits,
         periods: Periods::default(),
+        max_log_bytes: 1 << 20,
         started_at,
-    };
-    let store = Arc::new(Embedded::new(failing(memory, writes, written)));
-    // A disk that fails at once lets no service start; the next one works.
-    Service::start(store, key(), surroundings, None, None)
-        .unwrap_or_else(|_| start(memory, clock, limits, usize::MAX, false))
+    }
+}
+
+fn signing() -> Signing {
+    Signing { key: key(), keyring: Keyring::new() }
 }
 
 fn value(text: &str) -> Value<'_> {

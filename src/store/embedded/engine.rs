@@ -21,6 +21,20 @@ pub(crate) trait Engine: Send + Sync {
     ) -> Result<(), EngineError>;
 
     fn write(&self, ops: Vec<Op>) -> Result<(), EngineError>;
+
+    /// Every key and value as of now, to be read while writes go on. The caller sees to it that none is under way yet.
+    fn freeze(&self) -> Result<Box<dyn Frozen>, EngineError>;
+
+    /// Once this returns `Ok`, no file has anything of what was overwritten or deleted before the call. Writes may go on; what was
+    /// frozen before must not be there any more.
+    /// False if that goes only while nobody writes, from outside.
+    fn compact(&self) -> Result<bool, EngineError>;
+}
+
+/// Every key and value as of one moment.
+pub(crate) trait Frozen: Send {
+    /// All of them in the order of the keys, until `each` returns false.
+    fn each(&mut self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), EngineError>;
 }
 
 /// One change.

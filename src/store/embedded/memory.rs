@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 
-use super::engine::{Engine, EngineError, Op};
+use super::engine::{Engine, EngineError, Frozen, Op};
 
 /// Keys and values in memory.
 #[derive(Default)]
@@ -48,6 +48,21 @@ impl Engine for MemoryEngine {
                 Op::Put(key, value) => drop(map.insert(key, value)),
             }
         }
+        Ok(())
+    }
+
+    fn freeze(&self) -> Result<Box<dyn Frozen>, EngineError> {
+        Ok(Box::new(self.0.read().map_err(died)?.clone()))
+    }
+
+    fn compact(&self) -> Result<bool, EngineError> {
+        Ok(true)
+    }
+}
+
+impl Frozen for BTreeMap<Vec<u8>, Vec<u8>> {
+    fn each(&mut self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), EngineError> {
+        let _enough = self.iter().all(|(key, value)| each(key, value));
         Ok(())
     }
 }

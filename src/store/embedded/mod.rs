@@ -1,28 +1,36 @@
 //! The embedded store: journals in an ordered key-value engine.
 
+mod aside;
+mod batch;
+mod copies;
 mod engine;
 mod fjall;
+pub(super) mod lists;
+mod logs;
 mod memory;
 mod sled;
+mod spool;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::engine::{Engine, EngineError, Op};
+pub(crate) use self::engine::{Engine, EngineError, Frozen, Op};
 pub(crate) use self::fjall::FjallEngine;
 pub(crate) use self::memory::MemoryEngine;
 pub(crate) use self::sled::SledEngine;
 use super::layout;
-use super::{Batch, Counter, Outcome, Page, Read, SealedFile, Store, StoreError};
+use super::{
+    AllRuns, Batch, Counter, LineEnd, Outcome, Page, Query, Read, Rewritten, SealedFile, Sealing, Store,
+    StoreError,
+};
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
-use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Settings, Standing, State};
+use crate::journal::{JournalRecord, KeyUse, Overview, Pos, Settings, Standing};
 
-/// How many bytes of overviews are read for one page.
-const MAX_PAGE_BYTES: usize = 8 << 20;
 /// How many projects are named that have a run of the same name.
 const SOME: usize = 5;
 
@@ -33,11 +41,13 @@ pub(crate) struct Embedded {
     poisoned: OnceLock<String>,
     /// One commit at a time: what it expects is checked before it writes.
     committing: Mutex<()>,
+    /// Whether a copy of it all is being made.
+    copying: Arc<AtomicBool>,
 }
 
 impl Embedded {
     pub(crate) fn new(engine: Box<dyn Engine>) -> Self {
-        Self { engine, poisoned: OnceLock::new(), committing: Mutex::new(()) }
+        Self { engine, poisoned: OnceLock::new(), committing: Mutex::new(()), copying: Arc::default() }
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
@@ -71,65 +81,6 @@ impl Embedded {
             }
         })?;
         failed
-    }
-
-    /// What the batch writes; `Err` if it cannot be taken. `counted` are the counters of projects as this commit leaves them.
-    fn ops(
-        &self,
-        batch: &Batch,
-        ops: &mut Vec<Op>,
-        counted: &mut HashMap<String, u64>,
-    ) -> Result<(), Outcome> {
-        let id = batch.evidence_id.as_str();
-        let unavailable = |error: StoreError| Outcome::Unavailable(error.to_string());
-        let before: Option<Standing> =
-            self.get(&layout::standing(id), "standing", id).map_err(unavailable)?;
-        if batch.standing.is_some() && before.as_ref().map(|before| before.pos) != batch.expected {
-            return Err(Outcome::Lost);
-        }
-        if let Some(opened) = &batch.opened {
-            let Overview { run_id, project, .. } = &opened.overview;
-            let name = layout::name(run_id, project);
-            let taken = self.engine.get(&name).map_err(|error| unavailable(error.into()))?;
-            let next = match counted.get(project) {
-                Some(next) => *next,
-                None => self.counter(project).map_err(unavailable)?.map_or(0, |counter| counter.next),
-            };
-            // No number is given twice, and none left out.
-            if taken.is_some() || next.checked_add(1) != Some(opened.counter.next) {
-                return Err(Outcome::Lost);
-            }
-            counted.insert(project.clone(), opened.counter.next);
-            ops.push(Op::Put(name, id.into()));
-            ops.push(Op::Put(layout::overview(id), json(&opened.overview)));
-            ops.push(Op::Put(layout::counter(project), json(&opened.counter)));
-        }
-        if let Some((project, key)) = &batch.open_key {
-            ops.push(Op::Put(layout::opened_with(project, key), id.into()));
-        }
-        let records = batch.records.iter();
-        ops.extend(records.map(|record| Op::Put(layout::record(id, record.pos), record.encode())));
-        let keys = batch.keys.iter();
-        ops.extend(keys.map(|(key, used)| Op::Put(layout::key(id, key), used.encode())));
-        let chunks = batch.chunks.iter();
-        ops.extend(chunks.map(|(n, chunk)| Op::Put(layout::chunk(id, *n), chunk.clone())));
-        if let Some(sealed) = &batch.sealed {
-            ops.push(Op::Put(layout::sealed(id), json(sealed)));
-        }
-        if let Some(at) = batch.look_at {
-            ops.push(Op::Put(layout::deadline(at, id), Vec::new()));
-        }
-        if let Some(standing) = &batch.standing {
-            match (before.map(|before| before.state), standing.state) {
-                (Some(State::Open), State::Closing) => {
-                    ops.push(Op::Put(layout::closing(id), Vec::new()));
-                }
-                (Some(State::Closing), State::Sealed) => ops.push(Op::Delete(layout::closing(id))),
-                _ => {}
-            }
-            ops.push(Op::Put(layout::standing(id), json(standing)));
-        }
-        Ok(())
     }
 }
 
@@ -238,41 +189,25 @@ impl Store for Embedded {
         Ok(id.map(|id| String::from_utf8_lossy(&id).into_owned()))
     }
 
-    fn newest(
+    fn newest(&self, query: &Query<'_>) -> Read<Page> {
+        lists::newest(self, query)
+    }
+
+    fn all_runs(&self, after: Option<&str>, limit: usize) -> Read<AllRuns> {
+        lists::all(self, after, limit)
+    }
+
+    fn index_of(
         &self,
-        after: Option<&str>,
-        limit: usize,
-        candidates: usize,
-        wanted: &dyn Fn(&Overview, &Standing) -> bool,
-    ) -> Read<Page> {
-        let (from, mut to) = layout::overviews();
-        if let Some(after) = after {
-            to = layout::overview(after);
-        }
-        let (mut page, mut seen, mut bytes, mut failed) = (Page::default(), 0_usize, 0_usize, Ok(()));
-        self.engine.scan(&from, &to, true, &mut |key, value| {
-            let id = layout::evidence_id_of(key).unwrap_or_default();
-            seen = seen.saturating_add(1);
-            let read = || -> Read<Option<(Overview, Standing)>> {
-                let overview = serde_json::from_slice(value).map_err(|_| corrupt("overview", &id))?;
-                let standing = self.get(&layout::standing(&id), "standing", &id)?;
-                Ok(standing.map(|standing| (overview, standing)))
-            };
-            match read() {
-                Ok(Some((overview, standing))) if wanted(&overview, &standing) => {
-                    page.runs.push((overview, standing));
-                }
-                Ok(_) => {}
-                Err(error) => failed = Err(error),
-            }
-            bytes = bytes.saturating_add(value.len());
-            let enough = page.runs.len() >= limit || seen >= candidates || bytes >= MAX_PAGE_BYTES;
-            if enough {
-                page.next = Some(id);
-            }
-            failed.is_ok() && !enough
-        })?;
-        failed.map(|()| page)
+        overview: &Overview,
+        standing: &Standing,
+        sealing: Option<&Sealing>,
+    ) -> Read<(u64, u64)> {
+        lists::missing(self, overview, standing, sealing)
+    }
+
+    fn index_entries(&self) -> Read<u64> {
+        lists::count(self)
     }
 
     fn due(&self, until: Timestamp, limit: usize) -> Read<Vec<(Timestamp, String)>> {
@@ -315,6 +250,31 @@ impl Store for Embedded {
         if file.len() == sealed.bytes { Ok(Some(file)) } else { Err(corrupt("sealed envelope", evidence_id)) }
     }
 
+    fn logs(&self, evidence_id: &str) -> Read<Vec<Vec<u8>>> {
+        logs::known(self, evidence_id)
+    }
+
+    fn log_chunks(&self, evidence_id: &str, log: u32, from: u64, bytes: usize) -> Read<Vec<(u64, Vec<u8>)>> {
+        logs::chunks(self, evidence_id, log, from, bytes)
+    }
+
+    fn line_ends(&self, evidence_id: &str, log_pos: u64, limit: usize) -> Read<Vec<LineEnd>> {
+        logs::line_ends(self, evidence_id, log_pos, limit)
+    }
+
+    fn line_of_log(&self, evidence_id: &str, log: u32, line: u64) -> Read<Option<u64>> {
+        logs::line_of_log(self, evidence_id, log, line)
+    }
+
+    fn forget_logs(&self, evidence_id: &str, known: &[Vec<u8>]) -> Read<bool> {
+        logs::forget(self, evidence_id, known)
+    }
+
+    fn rewrite(&self, evidence_id: &str, rewritten: &Rewritten) -> Read<()> {
+        let ops = self.rewriting(evidence_id, rewritten)?;
+        self.write_aside(ops)
+    }
+
     fn register_key(&self, keyid: &str, jwks: &str) -> Read<()> {
         let key = layout::public_key(keyid);
         match self.engine.get(&key)? {
@@ -349,27 +309,17 @@ impl Store for Embedded {
     }
 
     fn tokens(&self) -> Read<Vec<(Digest, String)>> {
-        let mut tokens = Vec::new();
-        self.scan(layout::tokens(), |key, value| {
-            let token = String::from_utf8_lossy(value).into_owned();
-            tokens.extend(layout::token_digest_of(key).map(|digest| (digest, token)));
-            Ok(true)
-        })?;
-        Ok(tokens)
+        self.by_digest(layout::tokens())
     }
-}
 
-impl Embedded {
-    /// Writes what belongs to no run's journal.
-    fn write_aside(&self, ops: Vec<Op>) -> Read<()> {
-        let _one = self.one_at_a_time();
-        if let Some(why) = self.poisoned.get() {
-            return Err(StoreError::Engine(why.clone()));
-        }
-        self.engine.write(ops).map_err(|error| {
-            let _ = self.poisoned.set(error.to_string());
-            error.into()
-        })
+    fn change_sessions(&self, new: Option<(Digest, &str)>, gone: &[Digest]) -> Read<()> {
+        let gone = gone.iter().map(|digest| Op::Delete(layout::session(*digest)));
+        let new = new.map(|(digest, session)| Op::Put(layout::session(digest), session.into()));
+        self.write_aside(gone.chain(new).collect())
+    }
+
+    fn sessions(&self) -> Read<Vec<(Digest, String)>> {
+        self.by_digest(layout::sessions())
     }
 }
 

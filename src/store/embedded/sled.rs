@@ -2,16 +2,19 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sled::{Batch, Config, Db};
 
-use super::engine::{Engine, EngineError, Op, walk};
+use super::engine::{Engine, EngineError, Frozen, Op, walk};
+use super::spool::Spool;
+use crate::files::directory_of;
 
 /// A sled database, and its data file, by which its file system is known.
 pub(crate) struct SledEngine {
     database: Db,
     data: File,
+    path: PathBuf,
 }
 
 impl SledEngine {
@@ -19,7 +22,7 @@ impl SledEngine {
         remove_unfinished_snapshots(path).map_err(told)?;
         let database = Config::new().path(path).flush_every_ms(None).open().map_err(told)?;
         let data = File::open(path.join("db")).map_err(told)?;
-        Ok(Self { database, data })
+        Ok(Self { database, data, path: path.to_owned() })
     }
 }
 
@@ -73,6 +76,19 @@ impl Engine for SledEngine {
         // sled's flush ends in sync_file_range, which says nothing about the disk's cache or the file's size; and what is large it
         // keeps in files of their own, which it does not sync at all.
         rustix::fs::syncfs(&self.data).map_err(told)
+    }
+
+    /// sled 0.34 has no snapshots: all is written to a file beside it, which has no name any more, and read from there. Who calls
+    /// keeps writers waiting that long.
+    fn freeze(&self) -> Result<Box<dyn Frozen>, EngineError> {
+        let needed_bytes = self.database.size_on_disk().map_err(told)?;
+        let directory = directory_of(&self.path);
+        let spool = Spool::fill(directory, needed_bytes, |each| walk(self.database.iter(), each))?;
+        Ok(Box::new(spool))
+    }
+
+    fn compact(&self) -> Result<bool, EngineError> {
+        Ok(false)
     }
 }
 

@@ -1,39 +1,27 @@
-//! `sealstone keys`: what is in a keyring.
+//! `sealstone keys list`: what is in keyrings.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
 #[cfg(feature = "client")]
-use super::exit::UNREADABLE;
-use super::exit::{Failure, answer, answer_json};
-use super::input::read_keyring;
-use super::local_key;
-use super::style::{BAD, RESET, STRONG, printable};
+use super::super::exit::UNREADABLE;
+use super::super::exit::{Failure, answer, answer_json};
+use super::super::input::read_keyring;
+use super::super::local_key;
+use super::super::style::{BAD, RESET, STRONG, printable};
 use crate::evidence::keyring::{Keyring, Terms};
 
 #[derive(Args)]
-pub(super) struct KeysArguments {
-    #[command(subcommand)]
-    command: KeysCommand,
-}
-
-#[derive(Subcommand)]
-enum KeysCommand {
-    /// List the keys of keyrings and PEM files, each with its terms
-    List(ListArguments),
-}
-
-#[derive(Args)]
-struct ListArguments {
+pub(super) struct ListArguments {
     /// Keyrings or PEM files (default: the keyring beside your own key)
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print one keyring of them all, as JSON
     #[arg(long, conflicts_with = "pem")]
     json: bool,
-    /// Print the keys as PEM (SPKI); terms are lost
+    /// Print the keys as PEM (SPKI); terms are lost, and revoked keys left out
     #[arg(long)]
     pem: bool,
     /// List what a service says its keys are, too; compare them with those that you got on another way
@@ -42,7 +30,7 @@ struct ListArguments {
     from_server: bool,
     #[cfg(feature = "client")]
     #[command(flatten)]
-    server: super::server::ServerArguments,
+    server: super::super::server::ServerArguments,
 }
 
 impl ListArguments {
@@ -62,14 +50,11 @@ impl ListArguments {
     }
 }
 
-pub(super) fn run(arguments: &KeysArguments) -> Result<u8, Failure> {
-    let KeysCommand::List(arguments) = &arguments.command;
+pub(super) fn run(arguments: &ListArguments) -> Result<u8, Failure> {
     let keyring = arguments.keyring()?;
     match (arguments.json, arguments.pem) {
         (true, _) => answer_json(&(keyring.to_jwks() + "\n"))?,
-        (_, true) => {
-            answer(&keyring.iter().map(|(_, trusted)| trusted.key.to_spki_pem()).collect::<String>())?
-        }
+        (_, true) => answer(&keyring.to_pem())?,
         _ => answer(&for_a_person(&keyring))?,
     }
     Ok(0)

@@ -1,0 +1,285 @@
+//! Logs: appended to, read byte for byte, read by lines, deleted.
+
+use super::{Action, Caller, Service, ServiceError};
+use crate::append::Ask;
+use crate::evidence::digest::Digest;
+use crate::journal::{Overview, Standing, State};
+use crate::logs::{Chunk, Line, Log, LogAppend, LogReceipt, Logs, OpenLine, lines_of};
+use crate::store::{Store, StoreError};
+
+/// How many bytes of lines are given at once.
+const MAX_PAGE_BYTES: usize = 4 << 20;
+/// How many places of chunks are read at once.
+const PLACES_AT_ONCE: usize = 256;
+
+/// A log that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundLog {
+    pub(crate) evidence_id: String,
+    number: u32,
+    pub(crate) bytes: u64,
+    /// Of all bytes, once nothing more is appended.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// A line, and which log it is of.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownLine {
+    pub(crate) step_id: String,
+    pub(crate) attempt: u64,
+    pub(crate) line: Line,
+}
+
+/// Some lines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinePage {
+    pub(crate) lines: Vec<ShownLine>,
+    /// There may be more.
+    pub(crate) more: bool,
+}
+
+impl Service {
+    /// Appends bytes to a log. Durable once it returns.
+    pub(crate) async fn append_log(
+        &self,
+        evidence_id: &str,
+        append: LogAppend,
+        caller: &Caller,
+    ) -> Result<LogReceipt, ServiceError> {
+        let bytes = append.bytes.len();
+        let done = self.lanes.ask(evidence_id, Ask::Log(append), bytes, caller.name()).await?;
+        done.log.ok_or_else(|| ServiceError::unavailable("no receipt"))
+    }
+
+    /// Where a log ends; 0 if there is none yet.
+    pub(crate) async fn log_offset(
+        &self,
+        evidence_id: &str,
+        step_id: &str,
+        attempt: u64,
+    ) -> Result<u64, ServiceError> {
+        let logs = self.logs(evidence_id).await?;
+        Ok(logs.get(step_id, attempt).map_or(0, |log| log.bytes))
+    }
+
+    /// The log of an attempt of a step, for a caller who may see it.
+    pub(crate) async fn log(
+        &self,
+        caller: &Caller,
+        evidence_id: &str,
+        step_id: &str,
+        attempt: u64,
+    ) -> Result<FoundLog, ServiceError> {
+        self.check_may_see_logs(caller, evidence_id).await?;
+        let logs = self.logs(evidence_id).await?;
+        let place = logs.all().iter().position(|log| log.step_id == step_id && log.attempt == attempt);
+        let number = place.and_then(|place| u32::try_from(place).ok());
+        let log = number.and_then(|number| logs.numbered(number)).ok_or(ServiceError::LogNotFound)?;
+        check_kept(log)?;
+        Ok(FoundLog {
+            evidence_id: evidence_id.to_owned(),
+            number: number.unwrap_or_default(),
+            bytes: log.bytes,
+            digest: log.ended.then(|| log.digest()),
+        })
+    }
+
+    /// Bytes of a log from there on: some, at least one where there is one.
+    pub(crate) async fn log_bytes(
+        &self,
+        log: &FoundLog,
+        from: u64,
+        about: usize,
+    ) -> Result<Vec<u8>, ServiceError> {
+        let (evidence_id, number) = (log.evidence_id.clone(), log.number);
+        self.read(move |store| {
+            let mut bytes = Vec::new();
+            for (offset, stored) in store.log_chunks(&evidence_id, number, from, about)? {
+                let chunk = decode(&stored, &evidence_id)?;
+                let skipped = usize::try_from(from.saturating_sub(offset)).unwrap_or(usize::MAX);
+                bytes.extend(chunk.bytes.get(skipped..).unwrap_or_default());
+            }
+            Ok(bytes)
+        })
+        .await
+    }
+
+    /// Lines of a run that have ended, from that one on.
+    pub(crate) async fn lines(
+        &self,
+        caller: &Caller,
+        evidence_id: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<LinePage, ServiceError> {
+        self.check_may_see_logs(caller, evidence_id).await?;
+        let logs = self.logs(evidence_id).await?;
+        logs.all().iter().try_for_each(check_kept)?;
+        let id = evidence_id.to_owned();
+        self.read(move |store| {
+            let mut page = Gathering::new(store, &id, limit);
+            let mut next = from;
+            loop {
+                let ends = store.line_ends(&id, next, PLACES_AT_ONCE)?;
+                for end in &ends {
+                    let Some(log) = logs.numbered(end.log) else { continue };
+                    let (ended, full) = page.take(log, (end.log, end.offset), |line| line.log_pos >= next)?;
+                    next = next.max(end.log_pos.saturating_add(ended));
+                    if full {
+                        return Ok(page.page);
+                    }
+                }
+                if ends.len() < PLACES_AT_ONCE {
+                    return Ok(page.page);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Lines of one log that have ended, from that one on.
+    pub(crate) async fn lines_of_log(
+        &self,
+        caller: &Caller,
+        evidence_id: &str,
+        (step_id, attempt): (&str, u64),
+        from: u64,
+        limit: usize,
+    ) -> Result<LinePage, ServiceError> {
+        let found = self.log(caller, evidence_id, step_id, attempt).await?;
+        let logs = self.logs(evidence_id).await?;
+        self.read(move |store| {
+            let (id, number) = (found.evidence_id.as_str(), found.number);
+            let mut page = Gathering::new(store, id, limit);
+            let Some(log) = logs.numbered(number) else { return Ok(page.page) };
+            let mut next = from;
+            while next < log.lines
+                && let Some(offset) = store.line_of_log(id, number, next)?
+            {
+                let (_, full) = page.take(log, (number, offset), |line| line.line >= next)?;
+                if full || page.next_line <= next {
+                    break;
+                }
+                next = page.next_line;
+            }
+            Ok(page.page)
+        })
+        .await
+    }
+
+    /// Deletes the bytes and lines of a sealed run's logs; their digests stay in the envelope. Durable once it returns.
+    pub(crate) async fn delete_logs(&self, caller: &Caller, evidence_id: &str) -> Result<(), ServiceError> {
+        caller.check(Action::Administer)?;
+        let (_, standing) = self.standing(evidence_id).await?;
+        if standing.state != State::Sealed {
+            return Err(ServiceError::NotYet { state: standing.state });
+        }
+        self.forget_logs(evidence_id).await
+    }
+
+    /// Deletes logs, a stretch at a time, so that writers get their turn.
+    pub(super) async fn forget_logs(&self, evidence_id: &str) -> Result<(), ServiceError> {
+        let id = evidence_id.to_owned();
+        let known = self.read(move |store| store.logs(&id)).await?;
+        let known: Vec<Vec<u8>> =
+            known.iter().filter_map(|log| Some(Log::decode(log)?.deleted().encode())).collect();
+        loop {
+            let (id, known) = (evidence_id.to_owned(), known.clone());
+            if !self.read(move |store| store.forget_logs(&id, &known)).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn logs(&self, evidence_id: &str) -> Result<Logs, ServiceError> {
+        let evidence_id = evidence_id.to_owned();
+        self.read(move |store| {
+            let logs = Logs::load(store.logs(&evidence_id)?);
+            logs.ok_or(StoreError::Corrupt { what: "log", evidence_id })
+        })
+        .await
+    }
+
+    /// Where the description of logs is withheld, so are the logs.
+    async fn check_may_see_logs(&self, caller: &Caller, evidence_id: &str) -> Result<(), ServiceError> {
+        let (overview, _): (Overview, Standing) = self.standing(evidence_id).await?;
+        let covers = |members: Result<crate::evidence::envelope::PrivateMembers, _>| {
+            members.is_ok_and(|members| members.covers("/execution/steps/0/log"))
+        };
+        let settings = &overview.settings;
+        match covers(settings.private_members()) && !covers(settings.public_members()) {
+            true => caller.check(Action::Disclose),
+            false => Ok(()),
+        }
+    }
+}
+
+fn check_kept(log: &Log) -> Result<(), ServiceError> {
+    if log.deleted { Err(ServiceError::LogDeleted) } else { Ok(()) }
+}
+
+fn decode(stored: &[u8], evidence_id: &str) -> Result<Chunk, StoreError> {
+    let corrupt = || StoreError::Corrupt { what: "log", evidence_id: evidence_id.to_owned() };
+    Chunk::decode(stored).ok_or_else(corrupt)
+}
+
+/// Lines that are gathered until there are enough.
+struct Gathering<'s> {
+    store: &'s dyn Store,
+    evidence_id: &'s str,
+    page: LinePage,
+    bytes: usize,
+    limit: usize,
+    /// The line of the log after the last that ended in a chunk.
+    next_line: u64,
+}
+
+impl<'s> Gathering<'s> {
+    fn new(store: &'s dyn Store, evidence_id: &'s str, limit: usize) -> Self {
+        Self { store, evidence_id, page: LinePage::default(), bytes: 0, limit, next_line: 0 }
+    }
+
+    /// Takes the wanted lines that end in a chunk: how many end in it, and whether there are enough.
+    fn take(
+        &mut self,
+        log: &Log,
+        (number, offset): (u32, u64),
+        wanted: impl Fn(&Line) -> bool,
+    ) -> Result<(u64, bool), StoreError> {
+        let chunk = self.chunk(number, offset)?;
+        let before = self.before(number, chunk.open)?;
+        self.next_line = chunk.first_line.saturating_add(chunk.ended);
+        for line in lines_of(&chunk, &before).into_iter().filter(wanted) {
+            if self.page.lines.len() >= self.limit || self.bytes >= MAX_PAGE_BYTES {
+                self.page.more = true;
+                return Ok((chunk.ended, true));
+            }
+            self.bytes = self.bytes.saturating_add(line.text.len().saturating_add(128));
+            self.page.lines.push(ShownLine { step_id: log.step_id.clone(), attempt: log.attempt, line });
+        }
+        Ok((chunk.ended, false))
+    }
+
+    fn chunk(&self, number: u32, offset: u64) -> Result<Chunk, StoreError> {
+        let found = self.store.log_chunks(self.evidence_id, number, offset, 1)?;
+        decode(found.first().map_or(&[], |(_, stored)| stored), self.evidence_id)
+    }
+
+    /// What there is of an open line, gathered back from chunk to chunk.
+    fn before(&self, number: u32, open: OpenLine) -> Result<Vec<u8>, StoreError> {
+        let (mut pieces, mut at) = (Vec::new(), open);
+        while at.bytes > 0 {
+            let chunk = self.chunk(number, at.chunk)?;
+            let skipped = usize::try_from(open.from.saturating_sub(at.chunk)).unwrap_or(usize::MAX);
+            pieces.push(chunk.bytes.get(skipped..).unwrap_or_default().to_vec());
+            // Each chunk leads to one before it, or is the first.
+            at = if at.chunk <= open.from || chunk.open.chunk >= at.chunk {
+                OpenLine::default()
+            } else {
+                chunk.open
+            };
+        }
+        pieces.reverse();
+        Ok(pieces.concat())
+    }
+}
