@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod compact;
+mod fill;
 mod restore;
 
 use std::path::PathBuf;
@@ -29,6 +30,9 @@ enum StoreCommand {
     Check(check::CheckArguments),
     /// Write the records anew, without what was deleted or overwritten; the service must not run
     Compact(compact::CompactArguments),
+    /// Fill a new data directory with runs that nobody reported, to measure with
+    #[command(hide = true)]
+    Fill(fill::FillArguments),
     /// Restore a backup into a new data directory
     Restore(restore::RestoreArguments),
 }
@@ -52,6 +56,7 @@ pub(super) fn run(arguments: &StoreArguments) -> Result<u8, Failure> {
         StoreCommand::Backup(arguments) => backup::run(arguments),
         StoreCommand::Check(arguments) => check::run(arguments),
         StoreCommand::Compact(arguments) => compact::run(arguments),
+        StoreCommand::Fill(arguments) => fill::run(arguments),
         StoreCommand::Restore(arguments) => restore::run(arguments),
     }
 }

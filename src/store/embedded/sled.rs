@@ -3,12 +3,18 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use sled::{Batch, Config, Db};
 
 use super::engine::{Engine, EngineError, Frozen, Op, walk};
 use super::spool::Spool;
 use crate::files::directory_of;
+
+/// How long a database is waited for that is about to be let go.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A sled database, and its data file, by which its file system is known.
 pub(crate) struct SledEngine {
@@ -20,9 +26,26 @@ pub(crate) struct SledEngine {
 impl SledEngine {
     pub(crate) fn open(path: &Path) -> Result<Self, EngineError> {
         remove_unfinished_snapshots(path).map_err(told)?;
-        let database = Config::new().path(path).flush_every_ms(None).open().map_err(told)?;
+        let database = open_once_free(path)?;
         let data = File::open(path.join("db")).map_err(told)?;
         Ok(Self { database, data, path: path.to_owned() })
+    }
+}
+
+/// A database that this process has dropped is let go a moment later, by threads of its own. Nobody else has it: the data directory
+/// is locked.
+fn open_once_free(path: &Path) -> Result<Db, EngineError> {
+    let started = Instant::now();
+    loop {
+        let opened = Config::new().path(path).flush_every_ms(None).open().map_err(told);
+        match opened {
+            Err(EngineError(why))
+                if why.contains("could not acquire lock") && started.elapsed() < PATIENCE =>
+            {
+                sleep(PAUSE);
+            }
+            opened => return opened,
+        }
     }
 }
 
