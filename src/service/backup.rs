@@ -33,7 +33,10 @@ impl Service {
         let (sender, receiver) = channel(PIECES);
         let write = move || {
             let mut pieces = Pieces { sender, piece: Vec::new() };
-            if let Err(error) = backup::write(&mut *frozen, LAYOUT, created_at, &mut pieces, &|_| {}) {
+            let written = backup::write(&mut *frozen, LAYOUT, created_at, &mut pieces, &|_| {});
+            // Before the reader is told of the end, and may ask for another.
+            drop(frozen);
+            if let Err(error) = written {
                 // Who went away does not hear it.
                 let _ = pieces.sender.try_send(Err(io::Error::other(error)));
             }

@@ -164,7 +164,8 @@ fn every_route_is_for_the_roles_of_the_table_and_for_no_other() {
 #[test]
 fn the_document_names_the_roles_of_the_table() {
     let guarded = Guarded::new();
-    for (what, method, path, may) in TABLE {
+    // One row is of a parameter, whose roles are fewer than those of its operation.
+    for (what, method, path, may) in TABLE.iter().filter(|(what, ..)| *what != "full envelope") {
         let (_, operation) = operation(document(&guarded.server.address), method, path).unwrap();
         let required = operation["security"].as_array().unwrap().iter();
         let named: BTreeSet<&str> = required.filter_map(|one| one["token"][0].as_str()).collect();

@@ -27,7 +27,9 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
         "attempt" => ("Which attempt of the step.", number(1, u32::MAX.into(), 1)),
         "commit_sha" => ("The commit that the run worked on, as it was recorded.", any_text()),
         "cursor" => ("`next` of the page before.", any_text()),
-        "disclosures" => ("`all`: refused where some would be left out.", one_of(["all"])),
+        "disclosures" => {
+            ("`all`: for auditors and admins; others are refused, and not given less.", one_of(["all"]))
+        }
         "envelope" => ("Whether the envelope so far is shown too.", flag()),
         "evidence_id" => ("A run: its evidence_id, or a run_id that no other project has.", id()),
         "expect" => ("`member=value`: what the run must be.", many(expectation())),
