@@ -180,3 +180,46 @@ pub(super) fn check_known(object: &Object<'_>, known: &[&str]) -> Result<(), Pro
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Bytes;
+    use axum::http::HeaderValue;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+
+    type Pieces = mpsc::Sender<Result<Bytes, Infallible>>;
+
+    fn body() -> (Pieces, HeaderMap, Body) {
+        let (sender, receiver) = mpsc::channel(1);
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(JSON))]);
+        (sender, headers, Body::from_stream(ReceiverStream::new(receiver)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_refused_after_a_minute() {
+        let (sender, headers, body) = body();
+        sender.send(Ok(Bytes::from_static(b"{"))).await.unwrap();
+        let refused = read(&headers, body, &[JSON], MAX_JSON_BYTES).await.err();
+        assert_eq!(refused.map(|problem| problem.status()), Some(408));
+        drop(sender);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_large_bodies_at_once_some_wait_and_then_are_told_to_come_back() {
+        let places: Vec<_> = (0..LARGE_AT_ONCE).map(|_| LARGE.try_acquire().unwrap()).collect();
+        let large = || {
+            let (sender, headers, body) = body();
+            let piece = Bytes::from(vec![b' '; LARGE_BYTES + 1]);
+            tokio::spawn(async move { sender.send(Ok(piece)).await });
+            async move { read(&headers, body, &[JSON], MAX_JSON_BYTES).await }
+        };
+        assert_eq!(large().await.err().map(|problem| problem.status()), Some(503));
+        drop(places);
+        assert!(large().await.is_ok());
+    }
+}

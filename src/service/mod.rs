@@ -12,6 +12,7 @@ pub(crate) mod fill;
 mod gates;
 mod keys;
 mod lists;
+pub(crate) mod log_check;
 mod logs;
 mod projects;
 mod runs;
@@ -38,7 +39,6 @@ pub(crate) use crate::store::list::{Page, Place};
 pub(crate) use access::{
     Action, Caller, Gatekeeper, Held, Role, Scope, Secret, Session, SessionSecret, Token,
 };
-pub(crate) use backup::Piece;
 pub(crate) use envelopes::StoredEnvelope;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;

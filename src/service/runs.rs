@@ -55,9 +55,9 @@ impl Service {
         self.check_still(caller)?;
         if project.is_none()
             && is_evidence_id(run)
-            && let Some(project) = self.lanes.project(run)
+            && self.lanes.project(run).is_some_and(|project| caller.sees(&project))
         {
-            return if caller.sees(&project) { Ok(run.to_owned()) } else { Err(ServiceError::not_found()) };
+            return Ok(run.to_owned());
         }
         let (run, project, caller) = (run.to_owned(), project.map(str::to_owned), caller.clone());
         let wanted = move |of: &str| caller.sees(of) && project.as_ref().is_none_or(|project| project == of);

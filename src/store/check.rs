@@ -9,11 +9,14 @@ use crate::evidence::chain::{GENESIS, link};
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::Kind;
 use crate::evidence::keyring::{Keyring, Terms};
+use crate::evidence::time::Timestamp;
 use crate::evidence::verify::{Held, verify};
 use crate::journal::{JournalRecord, Overview, Run, Standing, State};
 
 /// How many runs are read at once.
 const PAGE: usize = 100;
+/// The end of the year 9999.
+const MAX_MS: i64 = 253_402_300_799_999;
 
 /// What does not hold, and of which run (or project).
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +57,8 @@ pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked
     let held = Held { keyring: Some(keyring), ..Held::default() };
     let mut numbers: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut closing: BTreeSet<String> = store.closing()?.into_iter().collect();
+    let looked_at = store.due(Timestamp::from_unix_ms(MAX_MS), usize::MAX)?;
+    let looked_at: BTreeSet<String> = looked_at.into_iter().map(|(_, evidence_id)| evidence_id).collect();
     let mut after = None;
     loop {
         let (runs, next) = match store.all_runs(after.as_deref(), PAGE) {
@@ -72,6 +77,9 @@ pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked
                 && !numbers.entry(overview.project.clone()).or_default().insert(number)
             {
                 checked.fault(&overview.evidence_id, &format!("project_seq {number} is given twice"));
+            }
+            if standing.state == State::Open && !looked_at.contains(&overview.evidence_id) {
+                checked.fault(&overview.evidence_id, "nobody looks whether it is due to be closed");
             }
             if closing.remove(&overview.evidence_id) != (standing.state == State::Closing) {
                 checked.fault(&overview.evidence_id, "the index of closing runs is wrong about it");

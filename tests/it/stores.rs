@@ -37,6 +37,13 @@ fn a_data_directory_of_each_layout_opens_and_its_runs_go_on() {
             server.post("/v1/runs/open/gates/waiting", &json!({ "decision": "approved" })).status,
             200
         );
+        if !name.starts_with("layout-1") {
+            let log = |run: &str| server.get(&format!("/v1/runs/{run}/logs?step_id=unit")).body;
+            assert_eq!(
+                (log("sealed"), log("open")),
+                (b"first line\nsecond line\n".to_vec(), b"so far\nand".to_vec())
+            );
+        }
         let step = json!({ "type": "step", "step_id": "unit", "status": "passed" });
         assert_eq!(server.post("/v1/runs/open/entries", &step).status, 200);
         assert_eq!(server.post("/v1/runs/open/finalize", &json!({ "result": "succeeded" })).status, 200);
@@ -49,7 +56,7 @@ fn a_data_directory_of_each_layout_opens_and_its_runs_go_on() {
         assert_eq!(checked.status, 0, "{checked:?}");
         opened += 1;
     }
-    assert!(opened >= 2, "{opened} data directories");
+    assert!(opened >= 4, "{opened} data directories");
 }
 
 #[test]

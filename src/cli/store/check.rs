@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{DataDirArguments, failed};
 use crate::cli::exit::{Failure, answer, answer_json};
 use crate::cli::style::{BAD, GOOD, RESET, printable};
+use crate::service::log_check::check_logs;
 use crate::store::check::{Checked, check};
 
 /// Something that is stored does not hold.
@@ -29,7 +30,8 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<u8, Failure> {
         ProgressStyle::with_template("{spinner} {pos} runs checked, {per_sec}")
             .unwrap_or(ProgressStyle::default_spinner()),
     );
-    let checked = check(&store, &|runs| bar.set_position(runs)).map_err(failed)?;
+    let mut checked = check(&store, &|runs| bar.set_position(runs)).map_err(failed)?;
+    checked.faults.extend(check_logs(&store, &|runs| bar.set_position(runs)).map_err(failed)?);
     bar.finish_and_clear();
     tell(arguments, &checked)?;
     Ok(if checked.faults.is_empty() { 0 } else { DAMAGED })
