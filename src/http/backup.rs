@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Response, StatusCode};
+use axum::http::{Method, Response, StatusCode};
+use tokio::sync::mpsc::channel;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{Answer, text};
@@ -15,9 +16,16 @@ use crate::service::{Action, Service};
 
 const BYTES: &str = "application/octet-stream";
 
-pub(super) async fn stream(State(service): State<Arc<Service>>, By(caller): By) -> Answer {
-    let pieces = ReceiverStream::new(service.backup(&caller).await?);
-    Ok(text(StatusCode::OK, Body::from_stream(pieces), BYTES))
+pub(super) async fn stream(State(service): State<Arc<Service>>, By(caller): By, method: Method) -> Answer {
+    let pieces = match method {
+        // None is made for its head alone, which others would have to wait for.
+        Method::HEAD => {
+            service.check_may_back_up(&caller)?;
+            channel(1).1
+        }
+        _ => service.backup(&caller).await?,
+    };
+    Ok(text(StatusCode::OK, Body::from_stream(ReceiverStream::new(pieces)), BYTES))
 }
 
 pub(super) fn about_stream() -> Operation {

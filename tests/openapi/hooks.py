@@ -13,6 +13,7 @@ KEY = re.compile(r"[!-~]{1,255}")
 
 opened, closed = [], []  # evidence_ids, the newest last
 gates = []  # (evidence_id, gate_id)
+logged = []  # evidence_ids of sealed runs with a log
 asked = 0
 
 
@@ -34,15 +35,16 @@ def is_id(value):
 
 def post(path, body):
     """What is answered to a request of our own."""
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})}
-    request = urllib.request.Request(URL + path, json.dumps(body).encode(), headers)
+    media_type, body = ("text/plain", body) if isinstance(body, str) else ("application/json", json.dumps(body))
+    headers = {"Content-Type": media_type, **({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})}
+    request = urllib.request.Request(URL + path, body.encode(), headers)
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 
 
 def open_run():
     if not opened:
-        opened.append(post("/v1/runs", {"project": "fuzz", "trigger": {"actor": "somebody"}})["evidence_id"])
+        opened.append(post("/v1/runs", {"project": "fuzz"})["evidence_id"])
     return opened[-1]
 
 
@@ -54,9 +56,40 @@ def open_gate():
 
 
 def sealed_run():
+    """Something is withheld in it, and a step has a log."""
     run = post("/v1/runs", {"project": "fuzz", "trigger": {"actor": "somebody"}})["evidence_id"]
+    post(f"/v1/runs/{run}/logs?step_id=logged", "one\ntwo\nthree")
     post(f"/v1/runs/{run}/finalize", {"result": "succeeded"})
     return run
+
+
+def logged_run():
+    if not logged:
+        logged.append(sealed_run())
+    return logged[-1]
+
+
+def session():
+    """The cookie of a new session."""
+    body = json.dumps({"token": TOKEN}).encode()
+    request = urllib.request.Request(URL + "/v1/session", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        name, value = answer.headers["Set-Cookie"].split(";")[0].split("=", 1)
+        return {name: value}
+
+
+def aim_at_logs(query, headers):
+    """Has one thing asked of one log that is there, or of all."""
+    if is_id(query.get("step_id")):
+        query["step_id"], query["attempt"] = "logged", 1
+    others = ["from", "limit"] if "step_id" in query else ["attempt", "from_line", "lines"]
+    if asked % 2 == 0:
+        others += ["from_line", "lines"]
+    for name in others:
+        query.pop(name, None)
+    if asked % 4 == 0:
+        headers.pop("If-Range", None)
+        headers["Range"] = ["bytes=0-2", "bytes=-1", "bytes=99999-"][asked % 3]
 
 
 @schemathesis.hook
@@ -80,11 +113,14 @@ def before_call(context, case, kwargs):
     if case.operation.path == "/v1/session" and isinstance(case.body, dict) and TOKEN:
         if isinstance(case.body.get("token"), str):
             case.body["token"] = TOKEN
+    if case.operation.label == "DELETE /v1/session" and headers.get("Authorization") == f"Bearer {TOKEN}":
+        del headers["Authorization"]
+        headers["Origin"], case.cookies = URL, session()
     if "gate_id" in path:
         path["run"], path["gate_id"] = open_gate()
     elif "run" in path:
-        of_the_closed = case.operation.path.endswith("/logs") and case.operation.method.upper() in ["GET", "DELETE"]
-        path["run"] = closed[-1] if of_the_closed and closed and asked % 2 else open_run()
+        reads = case.operation.path.endswith("/logs") and case.operation.method.upper() != "POST"
+        path["run"] = logged_run() if reads and asked % 3 else open_run()
     elif case.operation.path.endswith("/disclosures"):
         path["evidence_id"] = sealed_run()  # what is erased is so only once
     elif "evidence_id" in path:
@@ -92,8 +128,8 @@ def before_call(context, case, kwargs):
     if case.query and is_id(case.query.get("project")) and case.operation.path != "/v1/runs":
         del case.query["project"]
     query = case.query or {}
-    if is_id(query.get("step_id")) and case.operation.path.endswith("/logs"):
-        query["step_id"], query["attempt"] = "logged", 1
+    if case.operation.path.endswith("/logs"):
+        aim_at_logs(query, headers)
     if isinstance(query.get("at"), str):
         query["at"] = "/run/trigger/actor"  # withheld where a project has settled nothing
     if ID.fullmatch(str(headers.get("Upload-Offset", ""))):
@@ -110,6 +146,8 @@ def after_call(context, case, response):
     if run in opened and (closes or b'"run_closed"' in response.content):
         opened.remove(run)
         closed.append(run)
+    if run in logged and case.operation.method.upper() == "DELETE" and response.status_code == 204 and asked % 2:
+        logged.remove(run)  # else what was deleted is asked for again
     if response.status_code == 201 and case.operation.path == "/v1/runs":
         opened.append(response.json()["evidence_id"])
     if b'"gate_resolved"' in response.content and gates:
