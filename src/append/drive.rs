@@ -104,12 +104,14 @@ impl Drive {
             let recorded = standing.counts.gates;
             self.lane.gates.send_if_modified(|known| std::mem::replace(known, recorded) != recorded);
         }
+        let rewritten = replies.iter().any(|(decided, _)| matches!(decided, Ok(Decided::Rewritten)));
         for (decided, reply) in replies {
             let answer = decided.map(|decided| {
                 let nothing = || loaded.run.unchanged(Vec::new());
                 let (answer, added, log) = match decided {
                     Decided::Answer { answer, added } => (answer, added, None),
                     Decided::Log(receipt) => (nothing(), false, Some(receipt)),
+                    Decided::Rewritten => (nothing(), true, None),
                     Decided::View(look) => {
                         look(&loaded.run);
                         (nothing(), false, None)
@@ -120,7 +122,7 @@ impl Drive {
             // Who asked may have gone.
             let _ = reply.send(answer);
         }
-        Some(loaded)
+        (!rewritten).then_some(loaded)
     }
 
     fn decide(
@@ -160,6 +162,10 @@ impl Drive {
                 batch.look_at = logs_due(run.overview(), &run.standing());
                 Answer { records, ..run.unchanged(Vec::new()) }
             }
+            Ask::Rewrite(rewrite) => {
+                rewrite();
+                return Ok(Decided::Rewritten);
+            }
             Ask::View(look) => return Ok(Decided::View(look)),
         };
         end_logs(logs, &answer.records, &mut batch.logs);
@@ -180,9 +186,13 @@ impl Drive {
         let surroundings = &self.lanes.surroundings;
         let now = (surroundings.now)();
         run.check_open()?;
-        if run.has_ended(&append.step_id, append.attempt) {
+        // What goes on will be recorded, at the latest when the run is closed: every log is in an element.
+        if !run.goes_on(&append.step_id, append.attempt) {
             let (step_id, attempt) = (append.step_id.clone(), append.attempt);
-            return Err(LogRefusal::Ended { step_id, attempt }.into());
+            return Err(match run.has_ended(&step_id, attempt) {
+                true => LogRefusal::Ended { step_id, attempt }.into(),
+                false => LogRefusal::NotStarted { step_id, attempt }.into(),
+            });
         }
         let masks = run.masks().clone();
         for Hit { rule_id, count, bytes } in masks.cover(&mut append.bytes) {
@@ -223,6 +233,7 @@ impl Drive {
 enum Decided {
     Answer { answer: Answer, added: bool },
     Log(LogReceipt),
+    Rewritten,
     View(Box<dyn FnOnce(&Run) + Send>),
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Ask {
     Log(LogAppend),
     OpenGate(NewGate),
     Resolve(Resolution),
+    /// Changes what is stored of the run; it is read back afterwards.
+    Rewrite(Box<dyn FnOnce() + Send>),
     Seal(Digest, SealedFile, Sealing),
     /// A look at what is committed.
     View(Box<dyn FnOnce(&Run) + Send>),

@@ -139,6 +139,16 @@ impl Size {
         }
     }
 
+    /// Room for either.
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            elements: self.elements.max(other.elements),
+            envelope: self.envelope.max(other.envelope),
+            open: self.open.max(other.open),
+            disclosures: self.disclosures.max(other.disclosures),
+        }
+    }
+
     /// This without the other.
     pub fn minus(self, other: Self) -> Self {
         Self {

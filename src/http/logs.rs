@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{Answer, json, text};
 use super::body::{JSON, NDJSON, check_media_type, drain};
+use super::gathered::{Gathered, More};
 use super::guard::By;
 use super::openapi::Operation;
 use super::openapi::schema::{any_text, count, many, number, object, one_of, path_id, time};
@@ -23,14 +21,8 @@ use super::query::Query;
 use super::range::{Wanted, wanted};
 use crate::evidence::canonical::MAX_SAFE_INTEGER;
 use crate::evidence::envelope::limits::is_path_id;
-use crate::service::{
-    Action, Caller, FoundLog, LinePage, LogAppend, LogReceipt, MAX_CHUNK_BYTES, Service, Stream,
-};
+use crate::service::{Action, Caller, FoundLog, LinePage, LogAppend, LogReceipt, Service, Stream};
 
-/// How long bytes wait for more of them before they are recorded.
-const GATHERED: Duration = Duration::from_millis(100);
-/// How long a body may pause.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How many bytes of a log are read at once.
 const READ_BYTES: usize = 1 << 20;
 /// How many lines are given at once, and unless asked otherwise.
@@ -74,7 +66,7 @@ pub(super) fn about_append() -> Operation {
         .takes_any(PLAIN, any_text())
         .answers(200, "Recorded, durably; where the next bytes go.", JSON, receipt)
         .with_header("Upload-Offset", true)
-        .refuses(409, &["log_ended", "log_offset_mismatch", "run_closed"])
+        .refuses(409, &["log_ended", "log_offset_mismatch", "run_closed", "step_not_started"])
         .refuses(413, &["log_too_large"])
         .refuses(422, &["log_count"])
         .refuses(507, &["disk_full"])
@@ -95,54 +87,28 @@ async fn append_all(
     let offset = upload_offset(headers)?;
     check_media_type(headers, &[PLAIN])?;
     let evidence_id = service.find(caller, Action::Write, run, query.project()?).await?;
-    let (bytes, masked) = (Vec::new(), BTreeMap::new());
-    let mut next = LogAppend { step_id, attempt, stream, offset, bytes, masked };
-    let mut ended = false;
+    let (mut next, mut gathered) = (offset, Gathered::default());
     loop {
-        if !ended {
-            ended = gather(sent, &mut next.bytes).await?;
-        }
-        let rest = next.bytes.split_off(piece_bytes(&next.bytes, ended));
-        let piece = LogAppend { bytes: std::mem::replace(&mut next.bytes, rest), ..next.clone() };
+        let came = gathered.more(sent).await;
+        let bytes = gathered.take(!matches!(came, Ok(More::Yes)));
+        let bytes_left = !gathered.is_empty();
         // The body may have taken its time.
         service.check_still(caller)?;
-        let receipt = service.append_log(&evidence_id, piece, caller).await?;
-        next.offset = Some(receipt.offset);
-        if ended && next.bytes.is_empty() {
-            return Ok(receipt);
+        if bytes.is_empty() && matches!(came, Ok(More::Yes)) {
+            continue;
+        }
+        let (step_id, masked) = (step_id.clone(), BTreeMap::new());
+        let append = LogAppend { step_id, attempt, stream, offset: next, bytes, masked };
+        let receipt = service.append_log(&evidence_id, append, caller).await?;
+        next = Some(receipt.offset);
+        match came {
+            Ok(More::Yes) => {}
+            _ if bytes_left => {}
+            Ok(More::No) => return Ok(receipt),
+            // What came before is recorded.
+            Err(problem) => return Err(problem),
         }
     }
-}
-
-/// How much of what has arrived is recorded at once: whole lines, so that rules find what they match, where there are any.
-fn piece_bytes(bytes: &[u8], ended: bool) -> usize {
-    let most = bytes.len().min(MAX_CHUNK_BYTES);
-    let line_feed = bytes.iter().take(most).rposition(|byte| *byte == b'\n');
-    match line_feed {
-        Some(place) if !ended || most < bytes.len() => place.saturating_add(1),
-        _ => most,
-    }
-}
-
-/// Takes what arrives, until there is a chunk of it or nothing more for now; true at the end of the body.
-async fn gather(sent: &mut Body, bytes: &mut Vec<u8>) -> Result<bool, Problem> {
-    while bytes.len() < MAX_CHUNK_BYTES {
-        let patience = if bytes.is_empty() { PATIENCE } else { GATHERED };
-        match timeout(patience, sent.frame()).await {
-            Ok(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Ok(Some(Err(_))) => {
-                return Err(Problem::new(400, "body_incomplete", "the body ended before it was complete"));
-            }
-            Ok(None) => return Ok(true),
-            Err(_) if bytes.is_empty() => {
-                let detail =
-                    "the body paused for longer than a minute; ask where the log ends, and go on there";
-                return Err(Problem::new(408, "body_too_slow", detail));
-            }
-            Err(_) => break,
-        }
-    }
-    Ok(false)
 }
 
 const OFFSET: &[&str] = &["project", "step_id", "attempt"];
@@ -208,7 +174,7 @@ pub(super) async fn read(
         }
         Some((step_id, attempt)) => {
             let log = service.log(&caller, &evidence_id, &step_id, attempt).await?;
-            Ok(bytes(service, log, &headers))
+            Ok(bytes(service, caller, log, &headers))
         }
     }
 }
@@ -292,7 +258,7 @@ fn lines(page: &LinePage) -> Response<Body> {
 }
 
 /// The exact bytes, or a range of them, read while they are sent.
-fn bytes(service: Arc<Service>, log: FoundLog, headers: &HeaderMap) -> Response<Body> {
+fn bytes(service: Arc<Service>, caller: Caller, log: FoundLog, headers: &HeaderMap) -> Response<Body> {
     let tag = log.digest.map(|digest| format!("\"{digest}\""));
     let wanted = wanted(headers, log.bytes, tag.as_deref());
     let total = log.bytes;
@@ -301,7 +267,7 @@ fn bytes(service: Arc<Service>, log: FoundLog, headers: &HeaderMap) -> Response<
         Wanted::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last.saturating_add(1)),
         Wanted::Nothing => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let mut response = text(status, stretch(service, log, first, end), BYTES);
+    let mut response = text(status, stretch(service, caller, log, first, end), BYTES);
     let headers = response.headers_mut();
     let range = match wanted {
         Wanted::All => None,
@@ -320,12 +286,17 @@ fn bytes(service: Arc<Service>, log: FoundLog, headers: &HeaderMap) -> Response<
 }
 
 /// Bytes of a log from `first` up to `end`, a piece ahead of the connection.
-fn stretch(service: Arc<Service>, log: FoundLog, first: u64, end: u64) -> Body {
+fn stretch(service: Arc<Service>, caller: Caller, log: FoundLog, first: u64, end: u64) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut next = first;
         while next < end {
-            let read = match service.log_bytes(&log, next, READ_BYTES).await {
+            // Who lost their token meanwhile has no right to the rest.
+            let read = match service.check_still(&caller) {
+                Ok(()) => service.log_bytes(&log, next, READ_BYTES).await,
+                Err(gone) => Err(gone),
+            };
+            let read = match read {
                 Ok(read) if read.is_empty() => Err(std::io::Error::other("the log ends too early")),
                 Ok(mut read) => {
                     read.truncate(usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX));

@@ -7,6 +7,7 @@ mod closing;
 mod entries;
 mod envelopes;
 mod gates;
+mod gathered;
 mod guard;
 mod health;
 mod impatient;

@@ -163,6 +163,21 @@ impl Run {
         Some(record)
     }
 
+    /// Something was accepted under it that is no record.
+    pub fn touch(&mut self, at: Timestamp) {
+        self.flags.active_at = self.flags.active_at.max(Some(at));
+    }
+
+    /// Whether that attempt of a step has begun and is not recorded yet.
+    pub fn goes_on(&self, step_id: &str, attempt: u64) -> bool {
+        self.pending.get(&(step_id.to_owned(), attempt)).is_some()
+    }
+
+    /// Whether that attempt of a step is recorded, or a higher one: its log has ended.
+    pub fn has_ended(&self, step_id: &str, attempt: u64) -> bool {
+        self.tally.recorded().last_attempt(step_id) >= Some(attempt)
+    }
+
     /// Refuses what comes after the close.
     pub fn check_open(&self) -> Result<(), Refusal> {
         match &self.flags.result {

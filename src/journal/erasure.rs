@@ -1,35 +1,53 @@
 //! Erasure of a withheld value: its commitment stays in the chain, and nothing is left that tells what was committed to.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::body::{Body, JournalRecord, Notice, NoticeKind};
 use crate::evidence::canonical::{self, Object};
 use crate::evidence::digest::Digest;
 use crate::evidence::envelope::{Kind, pointer};
 use crate::evidence::record::Element;
 
-/// The records that have to be rewritten so that the value withheld at that place is in none of them; `None` if none is withheld
-/// there. Digests of the requests that brought it are replaced by `blind` ones: they would let others try their guesses.
-pub fn erase(
-    records: &[JournalRecord],
-    at: &str,
-    mut blind: impl FnMut() -> Digest,
-) -> Option<Vec<JournalRecord>> {
+/// What has to be rewritten so that a value is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Erased {
+    /// Without the value, and without the digests of the requests that brought it: they would let others try their guesses.
+    pub records: Vec<JournalRecord>,
+    /// Those digests.
+    pub requests: BTreeSet<Digest>,
+}
+
+/// Erases the value withheld at that place; `None` if none is. `blind` gives what stands in place of a digest.
+pub fn erase(records: &[JournalRecord], at: &str, mut blind: impl FnMut() -> Digest) -> Option<Erased> {
     let withholds = |element: &&Element| element.disclosures.iter().any(|disclosure| disclosure.at == at);
     let element = records.iter().filter_map(JournalRecord::element).find(withholds)?;
     let member = member_of(element.kind, at)?;
     let of = Subject::of(element)?;
-    let rewritten = records.iter().filter_map(|record| {
-        let body = match &record.body {
+    let mut bodies: BTreeMap<u64, Body> = BTreeMap::new();
+    for record in records {
+        match &record.body {
             Body::Element(other) if other.seq == element.seq => {
                 let mut element = element.clone();
                 element.disclosures.retain(|disclosure| disclosure.at != at);
-                Body::Element(element)
+                bodies.insert(record.pos, Body::Element(element));
             }
-            Body::Notice(notice) if of.has(notice) => Body::Notice(without(notice, &member)?),
-            _ => return None,
-        };
-        Some(JournalRecord { request: blind(), body, ..record.clone() })
+            Body::Notice(notice) if of.has(notice) => {
+                let rest = without(notice, &member).map(Body::Notice);
+                bodies.extend(rest.map(|rest| (record.pos, rest)));
+            }
+            _ => {}
+        }
+    }
+    let brought = records.iter().filter(|record| bodies.contains_key(&record.pos));
+    let requests: BTreeSet<Digest> = brought.map(|record| record.request).collect();
+    // What else came of the same requests tells as much of them.
+    let concerned = records.iter().filter(|record| requests.contains(&record.request));
+    let records = concerned.map(|record| JournalRecord {
+        request: blind(),
+        body: bodies.remove(&record.pos).unwrap_or_else(|| record.body.clone()),
+        ..record.clone()
     });
-    Some(rewritten.collect())
+    Some(Erased { records: records.collect(), requests })
 }
 
 /// The member of the element that the pointer leads into.
@@ -81,7 +99,9 @@ fn gate(members: &Object<'_>) -> Subject {
 fn without(notice: &Notice, member: &str) -> Option<Notice> {
     let mut members = read(&notice.members)?;
     members.remove(member)?;
-    Some(Notice { members: members.canonical().into_owned(), ..notice.clone() })
+    let mut redacted = notice.redacted.clone();
+    redacted.retain(|redacted| redacted.member() != member);
+    Some(Notice { members: members.canonical().into_owned(), redacted, ..notice.clone() })
 }
 
 fn read(text: &str) -> Option<Object<'static>> {

@@ -233,14 +233,20 @@ impl Run {
         redacted: &[Redacted],
         limits: &Limits,
     ) -> Result<Size, RecordError> {
-        let (mut members, mut redacted) = (members.clone(), redacted.to_vec());
-        if kind == Kind::Step {
-            // With a log, whatever will be in it.
-            members.insert("log", LogSummary::largest().member());
-            redacted.extend(self.masks.most_in("log"));
+        if kind != Kind::Step {
+            let size = self.tally.size_of(kind, members, &self.private, limits)?;
+            return Ok(size.plus(size_of_redactions(kind, redacted, limits)?));
         }
-        let size = self.tally.size_of(kind, &members, &self.private, limits)?;
-        Ok(size.plus(size_of_redactions(kind, &redacted, limits)?))
+        // With a log, whatever will be in it. As many redactions as are not told together may take more room than all of them.
+        let mut members = members.clone();
+        members.insert("log", LogSummary::largest().member());
+        let mut in_log: Vec<Redacted> = self.masks.most_in("log").collect();
+        in_log.sort_by_key(|redacted| std::cmp::Reverse(redacted.rule_id.len()));
+        let all: Vec<Redacted> = redacted.iter().cloned().chain(in_log).collect();
+        let apart = all.get(..MAX_REDACTIONS).unwrap_or(&all);
+        let apart = size_of_redactions(kind, apart, limits)?;
+        let redactions = apart.at_least(size_of_redactions(kind, &all, limits)?);
+        Ok(self.tally.size_of(kind, &members, &self.private, limits)?.plus(redactions))
     }
 
     /// Masks entries by the rules of the run. A refusal names the entry that it is about by its index.

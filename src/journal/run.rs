@@ -283,16 +283,6 @@ impl Run {
         self.flags = to.flags;
     }
 
-    /// Something was accepted under it that is no record.
-    pub fn touch(&mut self, at: Timestamp) {
-        self.flags.active_at = self.flags.active_at.max(Some(at));
-    }
-
-    /// Whether that attempt of a step is recorded, or a higher one: its log has ended.
-    pub fn has_ended(&self, step_id: &str, attempt: u64) -> bool {
-        self.tally.recorded().last_attempt(step_id) >= Some(attempt)
-    }
-
     /// What is known of it from its opening.
     pub fn overview(&self) -> &Overview {
         &self.overview

@@ -122,6 +122,11 @@ impl Logs {
         self.place(step_id, attempt).and_then(|place| self.logs.get(place))
     }
 
+    /// The number of the log of that attempt of a step.
+    pub(crate) fn number(&self, step_id: &str, attempt: u64) -> Option<u32> {
+        u32::try_from(self.place(step_id, attempt)?).ok()
+    }
+
     /// The log of that number.
     pub(crate) fn numbered(&self, log: u32) -> Option<&Log> {
         self.logs.get(usize::try_from(log).ok()?)

@@ -7,6 +7,8 @@ use std::fmt;
 pub(crate) enum LogRefusal {
     /// The step is finished, and the digest of its log recorded.
     Ended { step_id: String, attempt: u64 },
+    /// No such attempt of a step has begun.
+    NotStarted { step_id: String, attempt: u64 },
     /// The bytes do not go where the log ends.
     OffsetMismatch { offset: u64 },
     /// The run's logs would have too many bytes.
@@ -20,6 +22,7 @@ impl LogRefusal {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             LogRefusal::Ended { .. } => "log_ended",
+            LogRefusal::NotStarted { .. } => "step_not_started",
             LogRefusal::OffsetMismatch { .. } => "log_offset_mismatch",
             LogRefusal::TooLarge { .. } => "log_too_large",
             LogRefusal::TooMany { .. } => "log_count",
@@ -34,6 +37,12 @@ impl fmt::Display for LogRefusal {
                 f,
                 "attempt {attempt} of step {step_id:?} is finished, and the digest of its log recorded; write before you finish it"
             ),
+            LogRefusal::NotStarted { step_id, attempt } => {
+                write!(
+                    f,
+                    "attempt {attempt} of step {step_id:?} has not begun; record its step_started first"
+                )
+            }
             LogRefusal::OffsetMismatch { offset } => {
                 write!(f, "the log ends at {offset}; send what comes from there on")
             }

@@ -36,8 +36,10 @@ impl Service {
         let mut frozen = self.read(|store| store.freeze()).await?;
         let created_at = (self.surroundings.now)();
         let (sender, receiver) = channel(PIECES);
+        let (service, caller) = (self.clone(), caller.clone());
         let write = move || {
-            let mut pieces = Pieces { sender, piece: Vec::new() };
+            let still = move || service.check_still(&caller).is_ok();
+            let mut pieces = Pieces { sender, piece: Vec::new(), still: Box::new(still) };
             let written = backup::write(&mut *frozen, LAYOUT, created_at, &mut pieces, &|_| {});
             // Before the reader is told of the end, and may ask for another.
             drop(frozen);
@@ -68,10 +70,15 @@ impl Service {
 struct Pieces {
     sender: Sender<Piece>,
     piece: Vec<u8>,
+    /// Whether who asked may still have it.
+    still: Box<dyn Fn() -> bool>,
 }
 
 impl Pieces {
     fn send(&mut self) -> io::Result<()> {
+        if !(self.still)() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let mut piece = Ok(std::mem::take(&mut self.piece));
         let started = Instant::now();
         loop {

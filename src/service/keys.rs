@@ -177,7 +177,7 @@ fn merged(
     Ok((Current { key, terms, keyring: Arc::new(keyring) }, changed))
 }
 
-/// A term that is not said stays as it was known; so an old keyring takes nothing back, and what is revoked stays so.
+/// A term that is not said stays as it was known, and what is revoked stays so.
 fn with(known: &Terms, said: &Terms) -> Terms {
     Terms {
         not_before: said.not_before.or(known.not_before),

@@ -98,8 +98,9 @@ fn described_otherwise(record: &JournalRecord, logs: &Logs) -> Option<String> {
     let step = step.as_object()?;
     let step_id = step.text("step_id")?;
     let log = logs.get(step_id, step.count("attempt").unwrap_or(1))?;
-    // Without one it is withheld.
-    let told = step.object("log").and_then(|log| log.text("digest"));
-    let same = told.is_none_or(|told| told == log.digest().to_string()) && log.ended;
+    // One without a digest is withheld.
+    let told = step.object("log").map(|log| log.text("digest"));
+    let same = |told: Option<&str>| told.is_none_or(|told| told == log.digest().to_string());
+    let same = told.is_some_and(same) && log.ended;
     (!same).then(|| step_id.to_owned())
 }

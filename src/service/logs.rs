@@ -72,13 +72,12 @@ impl Service {
     ) -> Result<FoundLog, ServiceError> {
         self.check_may_see_logs(caller, evidence_id).await?;
         let logs = self.logs(evidence_id).await?;
-        let place = logs.all().iter().position(|log| log.step_id == step_id && log.attempt == attempt);
-        let number = place.and_then(|place| u32::try_from(place).ok());
-        let log = number.and_then(|number| logs.numbered(number)).ok_or(ServiceError::LogNotFound)?;
+        let number = logs.number(step_id, attempt).ok_or(ServiceError::LogNotFound)?;
+        let log = logs.numbered(number).ok_or(ServiceError::LogNotFound)?;
         check_kept(log)?;
         Ok(FoundLog {
             evidence_id: evidence_id.to_owned(),
-            number: number.unwrap_or_default(),
+            number,
             bytes: log.bytes,
             digest: log.ended.then(|| log.digest()),
         })
@@ -122,7 +121,11 @@ impl Service {
             loop {
                 let ends = store.line_ends(&id, next, PLACES_AT_ONCE)?;
                 for end in &ends {
-                    let Some(log) = logs.numbered(end.log) else { continue };
+                    // A log that began after they were looked at: the next page has it.
+                    let Some(log) = logs.numbered(end.log) else {
+                        page.page.more = true;
+                        return Ok(page.page);
+                    };
                     let (ended, full) = page.take(log, (end.log, end.offset), |line| line.log_pos >= next)?;
                     next = next.max(end.log_pos.saturating_add(ended));
                     if full {
@@ -183,8 +186,10 @@ impl Service {
         let known = self.read(move |store| store.logs(&id)).await?;
         let known: Vec<Vec<u8>> =
             known.iter().filter_map(|log| Some(Log::decode(log)?.deleted().encode())).collect();
+        let mut known = Some(known);
         loop {
-            let (id, known) = (evidence_id.to_owned(), known.clone());
+            // What is known of them changes first.
+            let (id, known) = (evidence_id.to_owned(), known.take().unwrap_or_default());
             if !self.read(move |store| store.forget_logs(&id, &known)).await? {
                 return Ok(());
             }

@@ -68,8 +68,6 @@ pub(crate) struct Service {
     committer: Arc<Committer>,
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
-    /// Erasures, one at a time.
-    erasing: tokio::sync::Mutex<()>,
     /// For files that are posted to be judged.
     judging: Arc<Semaphore>,
     surroundings: Arc<Surroundings>,
@@ -106,7 +104,6 @@ impl Service {
             committer,
             whole,
             judging,
-            erasing: tokio::sync::Mutex::default(),
             surroundings,
             keys,
         }))

@@ -102,6 +102,8 @@ impl Sealer {
                 outcome => return Err(format!("the sealed file could not be stored: {outcome:?}")),
             }
         }
+        // The first seal stands for ever: none is recorded of a key that was revoked while it was made.
+        self.keys.current().check((self.surroundings.now)()).map_err(told)?;
         let stored = SealedFile { envelope_digest, chunks, bytes: file.len() };
         let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored, sealing), 0, None).await;
         let done = done.map_err(|rejection| format!("the seal could not be recorded: {rejection:?}"))?;

@@ -39,6 +39,8 @@ pub(crate) struct Checked {
     pub(crate) sealed: u64,
     /// Entries that lists should have.
     indexed: u64,
+    /// Some run could not be read.
+    unread: bool,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked
     loop {
         let (runs, next) = match store.all_runs(after.as_deref(), PAGE) {
             Err(StoreError::Corrupt { what, evidence_id }) => {
+                checked.unread = true;
                 checked.fault(
                     &evidence_id,
                     &format!("its {what} cannot be read; what is newer was not looked at"),
@@ -92,7 +95,7 @@ pub(crate) fn check(store: &dyn Store, progress: &dyn Fn(u64)) -> Result<Checked
             break;
         }
     }
-    if checked.indexed != store.index_entries()? {
+    if !checked.unread && checked.indexed != store.index_entries()? {
         checked.fault("lists", "their index has entries of runs that are not so");
     }
     for evidence_id in closing {
@@ -125,6 +128,7 @@ impl Checked {
             Ok(records) => records,
             Err(StoreError::Corrupt { what, .. }) => {
                 self.fault(id, &format!("its {what} cannot be read"));
+                self.unread = true;
                 return Ok(None);
             }
             Err(error) => return Err(error),

@@ -4,6 +4,7 @@
 //!   fsync-ed before the call returned. A batch is taken whole or not at all, and so is its effect on every index.
 //! - A batch names the last record that its writer knew ([`Batch::expected`]); if the run has moved on, it is `Lost` and nothing
 //!   of it is written. One batch's failure is no other's.
+//!   Bytes of logs move no record: that they are appended once is for the one lane of the run.
 //! - `Unavailable` has written nothing. `Poisoned` may have written anything that was not acknowledged; nothing is taken from then
 //!   on, until the store is opened again and finds out what stands there.
 //! - What is read was committed: readers see a run up to its [`Standing`], which is written last of its batch, never beyond.

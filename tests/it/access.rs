@@ -105,6 +105,10 @@ impl Guarded {
         let sealed = sealed["evidence_id"].as_str().unwrap().to_owned();
         let step = json!({ "type": "step", "step_id": "s", "kind": "test", "status": "passed", "command": ["secret"] });
         self.admin("POST", &format!("/v1/runs/{sealed}/entries"), &step);
+        for (run, step_id) in [(&run, "s"), (&sealed, "logged")] {
+            let started = json!({ "type": "step_started", "step_id": step_id, "kind": "test", "allowed_to_fail": true });
+            self.admin("POST", &format!("/v1/runs/{run}/entries"), &started);
+        }
         self.admin("POST", &format!("/v1/runs/{sealed}/logs?step_id=logged"), &json!({}));
         self.admin("POST", &format!("/v1/runs/{sealed}/finalize"), &json!({ "result": "succeeded" }));
         (run, run_id, sealed)

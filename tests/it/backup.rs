@@ -130,19 +130,23 @@ fn one_backup_is_taken_at_a_time_and_a_reader_that_goes_ends_it() {
     let place = Place::new();
     let (server, run) = filled(&place);
     // Takes nothing of it: what is made waits.
-    let mut stalled = Connection::to(&server.address).unwrap();
-    stalled.send("GET", "/v1/backup", &[], b"").unwrap();
+    let stall = || {
+        let mut stalled = Connection::to(&server.address).unwrap();
+        stalled.send("GET", "/v1/backup", &[], b"").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        stalled
+    };
     let busy = || {
         let answer = server.get("/v1/backup");
         (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap_or_default()["code"].clone())
     };
-    let mut seen = busy();
+    let (mut stalled, mut seen) = (stall(), busy());
     for _ in 0..100 {
         if seen.0 == 503 {
             break;
         }
-        std::thread::sleep(Duration::from_millis(20));
-        seen = busy();
+        // The one that looked was first.
+        (stalled, seen) = (stall(), busy());
     }
     assert_eq!(seen, (503, json!("busy")));
     // Others are served meanwhile.

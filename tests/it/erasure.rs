@@ -1,5 +1,6 @@
 //! Erasure: what is erased is in no answer and, once the store is compacted, in no file; what is sealed stays as it was.
 
+use sealstone::evidence::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::place::Place;
@@ -21,6 +22,14 @@ fn put(server: &Server, path: &str, body: &Value) -> Answer {
 fn erase(server: &Server, run: &str, at: &str) -> Answer {
     let path = format!("/v1/envelopes/{run}/disclosures?at={}", at.replace('/', "%2F"));
     server.request("DELETE", &path, &[], b"")
+}
+
+fn started() -> Value {
+    json!({ "type": "step_started", "step_id": "a", "kind": "test", "command": ["sh", VALUES[1].1] })
+}
+
+fn other() -> Value {
+    json!({ "type": "step", "step_id": "b", "kind": "test", "status": "failed", "message": VALUES[2].1 })
 }
 
 /// A sealed run in which all of them are withheld.
@@ -81,6 +90,9 @@ fn an_erased_value_is_in_no_answer_and_after_compaction_in_no_file() {
                 - after["disclosures"].as_array().unwrap().len();
             assert_eq!(gone, n + 1);
         }
+        // Nor are the digests there of what was asked, by which a value could be guessed.
+        // (serde_json's order of names is the canonical one here.)
+        let asked = [started().to_string(), other().to_string()].map(|asked| *Digest::of(asked).as_bytes());
         // While it serves, where the engine can do that.
         let online = server.request("POST", "/v1/compaction", &[], b"");
         if engine == "sled" {
@@ -93,6 +105,9 @@ fn an_erased_value_is_in_no_answer_and_after_compaction_in_no_file() {
         }
         for (_, value) in VALUES {
             assert_eq!(place.files_with(value), [""; 0], "{value} on {engine}");
+        }
+        for digest in asked {
+            assert_eq!(place.files_with(digest), [""; 0], "a digest of a request, on {engine}");
         }
         server.kill();
         let checked = place.run(&["store", "check", "--data-dir", "records"]);

@@ -39,6 +39,14 @@ fn texts(answer: &Answer) -> Vec<String> {
     lines(answer).iter().map(|line| line["text"].as_str().unwrap().to_owned()).collect()
 }
 
+fn start(server: &Server, run: &str, steps: &[&str]) {
+    for step_id in steps {
+        let started =
+            json!({ "type": "step_started", "step_id": step_id, "kind": "test", "allowed_to_fail": true });
+        assert_eq!(server.post(&format!("/v1/runs/{run}/entries"), &started).status, 200);
+    }
+}
+
 fn finish(server: &Server, run: &str, step: &Value) -> Answer {
     server.post(&format!("/v1/runs/{run}/entries"), step)
 }
@@ -53,6 +61,7 @@ fn a_log_is_kept_byte_for_byte_and_its_digest_is_sealed_with_its_step() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
     let run = server.open();
+    start(&server, &run, &["unit/x", "other"]);
     let pieces: [(&str, &[u8]); 4] = [
         ("stdout", b"first \xff\r\nsec"),
         ("stderr", b"warn\n"),
@@ -131,7 +140,7 @@ fn a_step_that_nobody_finished_has_its_log_in_the_envelope() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
     let run = server.open();
-    finish(&server, &run, &json!({ "type": "step_started", "step_id": "s", "kind": "test" }));
+    start(&server, &run, &["s"]);
     write(&server, &run, "step_id=s", None, b"so far");
     finalize(&server, &run);
     let envelope = server.get(&format!("/v1/envelopes/{run}")).json();
@@ -148,6 +157,7 @@ fn what_was_acknowledged_of_a_log_survives_a_kill_and_goes_on_where_it_ended() {
     let place = Place::new();
     let mut server = Server::start(&place, &[]);
     let run = server.open();
+    start(&server, &run, &["big"]);
     let text: Vec<u8> = (0..200_000).flat_map(|n| format!("{n} of many lines\n").into_bytes()).collect();
     let path = format!("/v1/runs/{run}/logs?step_id=big");
     // A body that stays open while the service dies.
@@ -157,9 +167,11 @@ fn what_was_acknowledged_of_a_log_survives_a_kill_and_goes_on_where_it_ended() {
         text.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
+    // What is recorded while a body goes on is whole lines.
+    let sent = 1 + text[..1_000_000].iter().rposition(|byte| *byte == b'\n').unwrap();
     stream.write_all(&text[..1_000_000]).unwrap();
     let started = Instant::now();
-    while offset(&server, &run, "step_id=big") < 1_000_000 {
+    while offset(&server, &run, "step_id=big") < sent as u64 {
         assert!(started.elapsed() < Duration::from_secs(20), "nothing is recorded while the body is open");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -167,7 +179,7 @@ fn what_was_acknowledged_of_a_log_survives_a_kill_and_goes_on_where_it_ended() {
     assert!(!matches!(stream.read(&mut [0; 9]), Ok(n) if n > 0));
     let server = Server::start(&place, &[]);
     let at = offset(&server, &run, "step_id=big");
-    assert_eq!(at, 1_000_000);
+    assert_eq!(at, sent as u64);
     let rest = &text[usize::try_from(at).unwrap()..];
     let answer = write(&server, &run, "step_id=big", Some(at), rest).json();
     assert_eq!(answer, json!({ "offset": text.len(), "lines": 200_000, "log_pos": 200_000 }));
@@ -201,6 +213,9 @@ fn logs_have_limits_and_a_refused_log_costs_nothing_else() {
     let place = Place::new();
     let server = Server::start(&place, &["--max-log", "1MiB"]);
     let run = server.open();
+    let early = write(&server, &run, "step_id=s", None, b"x");
+    assert_eq!((early.status, &early.json()["code"]), (409, &json!("step_not_started")));
+    start(&server, &run, &["s", "t"]);
     let most = vec![b'x'; 1 << 20];
     assert_eq!(write(&server, &run, "step_id=s", None, &most).status, 200);
     let full = write(&server, &run, "step_id=t", None, b"x");
@@ -239,7 +254,8 @@ fn deleted_logs_are_gone_and_the_envelope_stays_as_it_was() {
     for project in ["p", "short"] {
         let opened = server.post("/v1/runs", &json!({ "project": project })).json();
         let run = opened["evidence_id"].as_str().unwrap();
-        write(&server, run, "step_id=s", None, b"line\n");
+        start(&server, run, &["s"]);
+        assert_eq!(write(&server, run, "step_id=s", None, b"line\n").status, 200);
         let open = server.request("DELETE", &format!("/v1/runs/{run}/logs"), &[], b"");
         assert_eq!((open.status, &open.json()["code"]), (409, &json!("run_not_sealed")));
         finish(&server, run, &json!({ "type": "step", "step_id": "s", "kind": "test", "status": "passed" }));
@@ -269,6 +285,7 @@ fn many_write_to_the_logs_of_one_run_at_once() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
     let run = server.open();
+    start(&server, &run, &["s0", "s1", "s2", "s3"]);
     std::thread::scope(|scope| {
         for writer in 0..8 {
             let (server, run) = (&server, &run);
@@ -299,6 +316,7 @@ fn what_a_rule_matches_in_a_log_is_covered_and_told_beside_the_step() {
     let headers = [("Content-Type", "application/json")];
     assert_eq!(server.request("PUT", "/v1/projects/p", &headers, rules.to_string().as_bytes()).status, 200);
     let run = server.open();
+    start(&server, &run, &["s"]);
     let line = "user root, pass-s3cr3t, and on\n";
     let all = line.repeat(20_000);
     let answer = write(&server, &run, "step_id=s", Some(0), all.as_bytes());
@@ -318,4 +336,34 @@ fn what_a_rule_matches_in_a_log_is_covered_and_told_beside_the_step() {
     assert_eq!(server.get(&format!("/v1/envelopes/{run}/verification")).json()["verdict"], "verified");
     server.kill();
     assert_eq!(place.files_with("s3cr3t"), [""; 0]);
+}
+
+#[test]
+fn a_log_that_trickles_is_seen_line_by_line_and_what_came_before_a_break_is_kept() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let rules = json!({ "redact": [{ "rule_id": "password", "pattern": "pass-[a-z0-9]+" }] });
+    let headers = [("Content-Type", "application/json")];
+    assert_eq!(server.request("PUT", "/v1/projects/p", &headers, rules.to_string().as_bytes()).status, 200);
+    let run = server.open();
+    start(&server, &run, &["s"]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let head = format!(
+        "POST /v1/runs/{run}/logs?step_id=s HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let log = format!("/v1/runs/{run}/logs?step_id=s");
+    // However it arrives, a secret in one line is found.
+    for piece in ["first ", "line\npass-", "s3c", "r3t", " and more\nnot ended pass-x"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    assert_eq!(server.get(&log).body, b"first line\n*********** and more\n");
+    stream.shutdown(std::net::Shutdown::Both).unwrap();
+    let all = b"first line\n*********** and more\nnot ended ******";
+    let started = Instant::now();
+    while server.get(&log).body != all {
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", server.get(&log));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

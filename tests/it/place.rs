@@ -53,15 +53,15 @@ impl Place {
 
     /// The files in which that stands, of all below.
     #[cfg(feature = "service")]
-    pub(crate) fn files_with(&self, text: &str) -> Vec<String> {
+    pub(crate) fn files_with(&self, text: impl AsRef<[u8]>) -> Vec<String> {
+        let text = text.as_ref();
         let (mut open, mut found) = (vec![self.directory.path().to_owned()], Vec::new());
         while let Some(directory) = open.pop() {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     open.push(path);
-                } else if fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
-                {
+                } else if fs::read(&path).unwrap().windows(text.len()).any(|window| window == text) {
                     found.push(path.display().to_string());
                 }
             }

@@ -19,7 +19,7 @@ use crate::store::directory::DataDirectory;
 #[derive(Args)]
 pub(super) struct CompactArguments {
     /// The data directory of a service that does not run
-    #[arg(long, value_name = "DIR", env = "SEALSTONE_DATA_DIR")]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Print what was written as JSON
     #[arg(long)]

@@ -28,7 +28,7 @@ enum StoreCommand {
     Backup(backup::BackupArguments),
     /// Check every journal, chain, index and seal; exit status 1 if something does not hold
     Check(check::CheckArguments),
-    /// Write the records anew, without what was deleted or overwritten; the service must not run
+    /// Write the records anew, without what was deleted, overwritten or erased
     Compact(compact::CompactArguments),
     /// Fill a new data directory with runs that nobody reported, to measure with
     #[command(hide = true)]

@@ -18,6 +18,8 @@ fn stored() -> (World, String, String) {
         let lines: Vec<String> =
             (0..3).map(|n| format!("{{\"type\":\"event\",\"name\":\"e{n}\"}}")).collect();
         append(&world, run, &lines, None, None).unwrap();
+        let started = "{\"type\":\"step_started\",\"step_id\":\"s\",\"kind\":\"test\"}".to_owned();
+        append(&world, run, &[started], None, None).unwrap();
         for text in ["one\ntwo", "\nthree"] {
             let append = LogAppend {
                 step_id: "s".into(),
@@ -71,7 +73,7 @@ fn whatever_is_changed_is_found() {
             world.memory.write(vec![Op::Delete(layout::record(running, 1))]).unwrap();
         }),
         ("does not lead to where it is said to stand", |world, _, running| {
-            world.memory.write(vec![Op::Delete(layout::record(running, 4))]).unwrap();
+            world.memory.write(vec![Op::Delete(layout::record(running, 5))]).unwrap();
         }),
         ("does not verify: chain.digest_mismatch", |world, sealed, _| {
             flip(world, layout::chunk(sealed, 0), "e2\",\"rec")

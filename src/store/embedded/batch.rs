@@ -70,6 +70,19 @@ impl Embedded {
         Ok(())
     }
 
+    /// The sealed envelope, as it is.
+    pub(super) fn file(&self, evidence_id: &str) -> Read<Option<Vec<u8>>> {
+        let sealed: Option<SealedFile> =
+            self.get(&layout::sealed(evidence_id), "sealed envelope", evidence_id)?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        let mut file = Vec::with_capacity(sealed.bytes);
+        for n in 0..sealed.chunks {
+            let chunk = self.engine.get(&layout::chunk(evidence_id, n))?;
+            file.extend(chunk.ok_or_else(|| corrupt("sealed envelope", evidence_id))?);
+        }
+        if file.len() == sealed.bytes { Ok(Some(file)) } else { Err(corrupt("sealed envelope", evidence_id)) }
+    }
+
     /// What puts a sealed run in the place of what it was.
     pub(super) fn rewriting(&self, id: &str, rewritten: &Rewritten) -> Read<Vec<Op>> {
         let sealed: Option<SealedFile> = self.get(&layout::sealed(id), "sealed envelope", id)?;

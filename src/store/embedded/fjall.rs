@@ -97,7 +97,7 @@ impl Frozen for FrozenKeyspace {
 }
 
 /// What a compaction takes beside a second copy of the tables.
-const ROOM_BYTES: u64 = 256 << 20;
+const ROOM_BYTES: u64 = 1 << 30;
 /// How long each step of a compaction waits for what others hold.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long for old tables to go, before they are written anew again: one may have been written beside it.

@@ -149,26 +149,33 @@ pub(super) fn all(store: &Embedded, after: Option<&str>, limit: usize) -> Read<A
     Ok((found, last.filter(|_| more)))
 }
 
-/// How many runs are indexed in one write.
-const INDEXED_AT_ONCE: usize = 1_000;
-
-/// Writes the entries of all runs, for a layout that had none. Done twice it changes nothing.
+/// Writes the entries of all runs anew, for a layout that had none. Done twice it changes nothing. What cannot be read has none:
+/// a check tells of it.
 pub(in crate::store) fn index_all(store: &Embedded) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let (runs, next) = all(store, after.as_deref(), INDEXED_AT_ONCE)?;
-        let mut ops = Vec::new();
-        for (overview, standing) in &runs {
-            let sealing = match standing.envelope_digest {
-                Some(_) => Some(Sealing::of(&store.records(&overview.evidence_id, 0, usize::MAX)?)),
-                None => None,
-            };
-            put(overview, None, (standing, sealing.as_ref()), &mut ops);
+    let mut ops = Vec::new();
+    store.scan(layout::all_indexed(), |key, _| {
+        ops.push(Op::Delete(key.to_vec()));
+        flush(store, &mut ops, WRITTEN_AT_ONCE).map(|()| true)
+    })?;
+    store.scan(layout::overviews(), |key, value| {
+        let id = layout::evidence_id_of(key).unwrap_or_default();
+        let standing: Read<Option<Standing>> = store.get(&layout::standing(&id), "standing", &id);
+        if let (Ok(overview), Ok(Some(standing))) = (serde_json::from_slice::<Overview>(value), standing) {
+            let sealing = standing.envelope_digest.map(|_| {
+                let records = store.records(&id, 0, usize::MAX);
+                records.map(|records| Sealing::of(&records)).unwrap_or_default()
+            });
+            put(&overview, None, (&standing, sealing.as_ref()), &mut ops);
         }
-        store.write_aside(ops)?;
-        match next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
-    }
+        flush(store, &mut ops, WRITTEN_AT_ONCE).map(|()| true)
+    })?;
+    flush(store, &mut ops, 0)
+}
+
+/// How many keys are written at once.
+const WRITTEN_AT_ONCE: usize = 8_192;
+
+/// Writes them, if there are more.
+fn flush(store: &Embedded, ops: &mut Vec<Op>, more_than: usize) -> Read<()> {
+    if ops.len() > more_than { store.write_aside(std::mem::take(ops)) } else { Ok(()) }
 }

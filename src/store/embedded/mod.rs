@@ -24,8 +24,7 @@ pub(crate) use self::memory::MemoryEngine;
 pub(crate) use self::sled::SledEngine;
 use super::layout;
 use super::{
-    AllRuns, Batch, Counter, LineEnd, Outcome, Page, Query, Read, Rewritten, SealedFile, Sealing, Store,
-    StoreError,
+    AllRuns, Batch, Counter, LineEnd, Outcome, Page, Query, Read, Rewritten, Sealing, Store, StoreError,
 };
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
@@ -239,15 +238,11 @@ impl Store for Embedded {
     }
 
     fn sealed_file(&self, evidence_id: &str) -> Read<Option<Vec<u8>>> {
-        let sealed: Option<SealedFile> =
-            self.get(&layout::sealed(evidence_id), "sealed envelope", evidence_id)?;
-        let Some(sealed) = sealed else { return Ok(None) };
-        let mut file = Vec::with_capacity(sealed.bytes);
-        for n in 0..sealed.chunks {
-            let chunk = self.engine.get(&layout::chunk(evidence_id, n))?;
-            file.extend(chunk.ok_or_else(|| corrupt("sealed envelope", evidence_id))?);
-        }
-        if file.len() == sealed.bytes { Ok(Some(file)) } else { Err(corrupt("sealed envelope", evidence_id)) }
+        self.file(evidence_id).or_else(|_| {
+            // It may have been rewritten while it was read.
+            let _one = self.one_at_a_time();
+            self.file(evidence_id)
+        })
     }
 
     fn logs(&self, evidence_id: &str) -> Read<Vec<Vec<u8>>> {
