@@ -30,7 +30,7 @@ mod tests;
 mod tokens;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use crate::append::Done;
 pub(crate) use crate::logs::{LogAppend, LogReceipt, MAX_CHUNK_BYTES, Stream};
@@ -68,6 +68,8 @@ pub(crate) struct Service {
     committer: Arc<Committer>,
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
+    /// Some run that is there.
+    another: Arc<OnceLock<String>>,
     /// For files that are posted to be judged.
     judging: Arc<Semaphore>,
     surroundings: Arc<Surroundings>,
@@ -104,6 +106,7 @@ impl Service {
             committer,
             whole,
             judging,
+            another: Arc::default(),
             surroundings,
             keys,
         }))
