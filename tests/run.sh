@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, or one part: tests/run.sh [lint|core|default|docs|strangers|reference]. Installs what is missing besides Rust.
+# All tests, or one part: tests/run.sh [lint|core|default|docs|strangers|openapi|reference]. Installs what is missing besides Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -83,6 +83,13 @@ part_strangers() {
         testdata/vectors/valid/{minimal,ci-pipeline,torture,many-steps,depth-64,disclosed,public-pack}.json
 }
 
+# A running service held to its own document by a tool that asks everything in it.
+part_openapi() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv
+    cargo build --quiet
+    bash tests/openapi/run.sh target/openapi target/debug/sealstone
+}
+
 # The same verdicts as the format's reference implementation, where a checkout of it lies beside this one.
 part_reference() {
     local reference="${SEALSTONE_REFERENCE:-../shared/reference}"
@@ -104,7 +111,7 @@ cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ||
 
 skipped=()
 parts=("$@")
-[ $# -gt 0 ] || parts=(lint core default docs strangers reference)
+[ $# -gt 0 ] || parts=(lint core default docs strangers openapi reference)
 for part in "${parts[@]}"; do
     declare -F "part_$part" >/dev/null || { echo "no part $part; see the head of $0" >&2; exit 64; }
     note "$part"

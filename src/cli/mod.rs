@@ -9,6 +9,7 @@ mod keygen;
 mod keyring_file;
 mod keys;
 mod local_key;
+mod machine;
 mod pack;
 mod show;
 mod style;
@@ -22,9 +23,8 @@ mod export;
 mod fetch;
 #[cfg(feature = "service")]
 mod hangup;
+#[cfg(feature = "service")]
 mod log;
-#[cfg(any(feature = "client", feature = "service"))]
-mod machine;
 #[cfg(any(feature = "client", feature = "service"))]
 mod quantity;
 #[cfg(feature = "client")]

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
 use crate::evidence::canonical::{self, Object, Value};
+use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
 use crate::evidence::envelope::pointer;
 
 /// One JSON value.
@@ -149,10 +150,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>, Problem> {
     canonical::parse(bytes, MAX_JSON_BYTES).map_err(|error| Problem::json(&error))
 }
 
-/// The text of a member, absent or text.
+/// The text of a member, absent or text, as long as a text may be: also where nothing is recorded of it.
 pub(super) fn text(object: &Object<'_>, member: &str) -> Result<Option<String>, Problem> {
     match object.get(member) {
         None => Ok(None),
+        Some(Value::Text(text)) if text.len() > MAX_TEXT_BYTES => {
+            Err(invalid(member, &format!("a text may have {MAX_TEXT_BYTES} bytes")))
+        }
         Some(Value::Text(text)) => Ok(Some(text.clone().into_owned())),
         Some(_) => Err(invalid(member, "text expected")),
     }

@@ -9,11 +9,15 @@ use axum::http::{HeaderMap, StatusCode};
 use super::answer::{Answer, json};
 use super::body;
 use super::guard::By;
+use super::openapi::Operation;
+use super::openapi::schema::{digest, flag, maybe, object, one_of, refer, text, uuid};
 use super::path::Path;
 use super::query::{Query, idempotency_key, if_match};
 use crate::evidence::canonical::Value;
 use crate::journal::{Abort, Close};
 use crate::service::{Action, Service};
+
+const QUERY: &[&str] = &["project"];
 
 pub(super) async fn finalize(
     State(service): State<Arc<Service>>,
@@ -24,7 +28,7 @@ pub(super) async fn finalize(
     sent: Body,
 ) -> Answer {
     caller.check(Action::Write)?;
-    let query = Query::read(raw, &["project"])?;
+    let query = Query::read(raw, QUERY)?;
     let (key, if_match) = (idempotency_key(&headers)?, if_match(&headers)?);
     let (members, bytes) = body::object(&headers, sent).await?;
     body::check_known(&members, &["result", "reason"])?;
@@ -33,7 +37,7 @@ pub(super) async fn finalize(
         _ => return Err(body::invalid("result", "succeeded, failed or aborted expected")),
     };
     let reason = body::text(&members, "reason")?;
-    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.project()?).await?;
     let closed =
         service.finalize(&evidence_id, Close { result, reason, if_match, key }, bytes, &caller).await?;
     let answer = serde_json::json!({
@@ -42,6 +46,25 @@ pub(super) async fn finalize(
         "head": closed.head,
     });
     Ok(json(StatusCode::OK, &answer))
+}
+
+pub(super) fn about_finalize() -> Operation {
+    let close = maybe(object([("result", one_of(["succeeded", "failed", "aborted"]))]), [("reason", text())]);
+    let closed = object([("evidence_id", uuid()), ("envelope_digest", digest()), ("head", refer("Head"))]);
+    Operation::new("finalizeRun", "Closes a run and seals it")
+        .needs(Action::Write)
+        .of_a_run()
+        .query(QUERY)
+        .takes(close)
+        .records()
+        .compares()
+        .answers(200, "Closed with this result, and sealed.", body::JSON, closed)
+        .links(
+            &["getEnvelope", "getVerification", "getPack"],
+            &[("evidence_id", "$response.body#/evidence_id")],
+        )
+        .refuses(409, &["result_contradicted", "run_closed"])
+        .refuses(503, &["seal_pending"])
 }
 
 pub(super) async fn abort(
@@ -53,7 +76,7 @@ pub(super) async fn abort(
     sent: Body,
 ) -> Answer {
     caller.check(Action::Abort)?;
-    let query = Query::read(raw, &["project"])?;
+    let query = Query::read(raw, QUERY)?;
     let key = idempotency_key(&headers)?;
     let (members, bytes) = body::object(&headers, sent).await?;
     body::check_known(&members, &["reason", "force"])?;
@@ -63,10 +86,24 @@ pub(super) async fn abort(
         Some(_) => return Err(body::invalid("force", "true or false expected")),
     };
     let reason = body::text(&members, "reason")?;
-    let evidence_id = service.find(&caller, Action::Abort, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Abort, &run, query.project()?).await?;
     service.abort(&evidence_id, Abort { reason, force, key }, bytes, &caller).await?;
     Ok(json(
         StatusCode::ACCEPTED,
         &serde_json::json!({ "evidence_id": evidence_id, "abort_requested": true }),
     ))
+}
+
+pub(super) fn about_abort() -> Operation {
+    let abort = maybe(object([]), [("reason", text()), ("force", flag())]);
+    Operation::new("abortRun", "Asks the producer to stop")
+        .about("With `force` the run is closed as aborted at once, and sealed by itself.")
+        .needs(Action::Abort)
+        .of_a_run()
+        .query(QUERY)
+        .takes(abort)
+        .or_nothing()
+        .records()
+        .answers(202, "Asked.", body::JSON, object([("evidence_id", uuid()), ("abort_requested", flag())]))
+        .refuses(409, &["run_closed"])
 }

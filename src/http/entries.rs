@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::answer::{Answer, json};
 use super::body::{self, JSON, NDJSON};
 use super::guard::By;
+use super::openapi::Operation;
+use super::openapi::schema::{count, digest, many, maybe, object, refer, some};
 use super::path::Path;
 use super::problem::Problem;
 use super::query::{Query, idempotency_key, if_match};
@@ -45,6 +47,8 @@ impl From<&Receipt> for EntryReceipt {
     }
 }
 
+const QUERY: &[&str] = &["project"];
+
 pub(super) async fn append(
     State(service): State<Arc<Service>>,
     By(caller): By,
@@ -54,13 +58,13 @@ pub(super) async fn append(
     sent: Body,
 ) -> Answer {
     caller.check(Action::Write)?;
-    let query = Query::read(raw, &["project"])?;
+    let query = Query::read(raw, QUERY)?;
     let (key, if_match) = (idempotency_key(&headers)?, if_match(&headers)?);
     let many = body::media_type(&headers).as_deref() == Some(NDJSON);
     let max_bytes = if many { body::MAX_NDJSON_BYTES } else { body::MAX_JSON_BYTES };
     let sent = body::read(&headers, sent, &[JSON, NDJSON], max_bytes).await?;
     let bytes = &sent.bytes;
-    let evidence_id = service.find(&caller, Action::Write, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Write, &run, query.project()?).await?;
     let parse = || if many { lines(bytes) } else { Ok(vec![(0, Entry::parse(body::parse(bytes)?)?)]) };
     let entries = if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse)? } else { parse()? };
     let (numbers, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();
@@ -72,6 +76,29 @@ pub(super) async fn append(
     })?;
     let entries = done.answer.receipts.iter().map(EntryReceipt::from).collect();
     Ok(json(StatusCode::OK, &Appended { entries, head: done.answer.head }))
+}
+
+pub(super) fn about_append() -> Operation {
+    let receipt = maybe(object([("pos", count())]), [("seq", count()), ("entry_hash", digest())]);
+    Operation::new("appendEntries", "Records one entry, or many, all or none")
+        .about("As NDJSON the entries are a line each, at most 8 MiB. A repeated entry is answered as it was before.")
+        .needs(Action::Write)
+        .of_a_run()
+        .query(QUERY)
+        .takes(refer("Entry"))
+        .takes_any(NDJSON, some(1, MAX_LINES, refer("Entry")))
+        .records()
+        .compares()
+        .answers(
+            200,
+            "Recorded, durably: the place of each, and the chain's head.",
+            JSON,
+            object([("entries", many(receipt)), ("head", refer("Head"))]),
+        )
+        .refuses(409, &["artifact_exists", "attempt_order", "observation_exists", "run_closed", "step_exists"])
+        .refuses(409, &["log_digest_mismatch"])
+        .refuses(422, &["artifact_unknown", "event_name_reserved", "member_reserved", "name_redacted", "type_unknown"])
+        .refuses(422, &["no_entries", "run_full", "too_many_entries"])
 }
 
 /// The entries of an NDJSON body with their lines; blank lines are none.

@@ -10,6 +10,8 @@ use super::answer::{Answer, json, text};
 use super::body;
 use super::guard::By;
 use super::kept::kept;
+use super::openapi::Operation;
+use super::openapi::schema::{anything, refer};
 use super::path::Path;
 use super::problem::Problem;
 use super::query::Query;
@@ -18,6 +20,8 @@ use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
 use crate::service::{Action, Caller, Service, StoredEnvelope};
 
+const FETCH: &[&str] = &["disclosures"];
+
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
     By(caller): By,
@@ -25,7 +29,7 @@ pub(super) async fn fetch(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    let query = Query::read(raw, &["disclosures"])?;
+    let query = Query::read(raw, FETCH)?;
     // Who has to have all of them hears it when some would be left out.
     match query.one("disclosures")? {
         None => {}
@@ -36,6 +40,10 @@ pub(super) async fn fetch(
     Ok(file(service.envelope_for(&caller, &evidence_id).await?, &headers))
 }
 
+pub(super) fn about_fetch() -> Operation {
+    about_file("getEnvelope", "The sealed envelope, with the disclosures that the role may see").query(FETCH)
+}
+
 pub(super) async fn pack(
     State(service): State<Arc<Service>>,
     By(caller): By,
@@ -44,6 +52,23 @@ pub(super) async fn pack(
 ) -> Answer {
     let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
     Ok(file(service.pack(&evidence_id).await?, &headers))
+}
+
+pub(super) fn about_pack() -> Operation {
+    about_file("getPack", "The sealed envelope, with the disclosures that the project makes public")
+}
+
+fn about_file(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new(id, summary)
+        .needs(Action::Read)
+        .of_a_run()
+        .header("If-None-Match")
+        .answers(200, "The file.", body::JSON, refer("SealedEnvelope"))
+        .answers_nothing(304, "The `ETag` is known already.")
+        .with_header("ETag", true)
+        .with_header("Sealstone-Envelope-Digest", true)
+        .refuses(404, &["envelope_not_found"])
+        .refuses(503, &["busy"])
 }
 
 /// The file, or nothing for who has it already.
@@ -72,6 +97,8 @@ fn file(stored: StoredEnvelope, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
+const ERASE: &[&str] = &["at"];
+
 /// Erases what is withheld at a place.
 pub(super) async fn erase(
     State(service): State<Arc<Service>>,
@@ -80,7 +107,7 @@ pub(super) async fn erase(
     RawQuery(raw): RawQuery,
 ) -> Answer {
     caller.check(Action::Administer)?;
-    let query = Query::read(raw, &["at"])?;
+    let query = Query::read(raw, ERASE)?;
     let at =
         query.one("at")?.ok_or_else(|| Problem::parameter("at", "the pointer of a disclosure expected"))?;
     let evidence_id = service.find(&caller, Action::Administer, &evidence_id, None).await?;
@@ -88,6 +115,19 @@ pub(super) async fn erase(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+pub(super) fn about_erase() -> Operation {
+    Operation::new("eraseDisclosure", "Erases what is withheld at a place, and its salt")
+        .about("The seal holds; nobody can say any more what it stands for.")
+        .needs(Action::Administer)
+        .of_a_run()
+        .query(ERASE)
+        .requires(ERASE)
+        .answers_nothing(204, "Erased.")
+        .refuses(404, &["disclosure_not_found"])
+        .refuses(409, &["run_not_sealed"])
+        .refuses(503, &["busy"])
 }
 
 pub(super) async fn verification(
@@ -99,8 +139,19 @@ pub(super) async fn verification(
     Ok(json(StatusCode::OK, &service.verification(&evidence_id).await?))
 }
 
+pub(super) fn about_verification() -> Operation {
+    Operation::new("getVerification", "A report on the stored envelope, made now")
+        .needs(Action::Read)
+        .of_a_run()
+        .answers(200, "The report.", body::JSON, refer("Verification"))
+        .refuses(404, &["envelope_not_found"])
+        .refuses(503, &["busy"])
+}
+
 /// How large a file may be that somebody without a token has judged.
 const MAX_BYTES_OF_NOBODY: usize = 8 << 20;
+
+const VERIFY: &[&str] = &["trust", "head", "expect"];
 
 pub(super) async fn verify(
     State(service): State<Arc<Service>>,
@@ -109,7 +160,7 @@ pub(super) async fn verify(
     headers: HeaderMap,
     sent: Body,
 ) -> Answer {
-    let query = Query::read(raw, &["trust", "head", "expect"])?;
+    let query = Query::read(raw, VERIFY)?;
     let trusted = match query.one("trust")? {
         None | Some("service") => true,
         Some("none") => false,
@@ -134,4 +185,13 @@ pub(super) async fn verify(
     let sent = body::read(&headers, sent, &[body::JSON], max_bytes).await?;
     let place = service.judge_place().await?;
     Ok(json(StatusCode::OK, &service.judge(sent, held, place).await?))
+}
+
+pub(super) fn about_verify() -> Operation {
+    Operation::new("verify", "Judges a sealed envelope")
+        .about("Whatever is sent is judged, also what is none: then the report says `unreadable`. At most 8 MiB without a token, 128 MiB with one.")
+        .query(VERIFY)
+        .takes_any(body::JSON, anything())
+        .answers(200, "The report.", body::JSON, refer("Verification"))
+        .refuses(503, &["store_unavailable"])
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use axum::http::{HeaderMap, Method, Response, Uri, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
@@ -16,8 +16,8 @@ use super::origin::{Origin, Shown, Site};
 use super::problem::Problem;
 use crate::service::{Caller, Held, Service};
 
-/// What everybody may ask.
-const OPEN: [&str; 5] = ["/healthz", "/readyz", "/v1/keys", "/v1/keys.pem", "/v1/verify"];
+/// What everybody may ask, and to begin a session.
+const OPEN: [&str; 6] = ["/healthz", "/openapi.json", "/readyz", "/v1/keys", "/v1/keys.pem", "/v1/verify"];
 
 /// Who asks.
 pub(super) struct By(pub(super) Caller);
@@ -51,13 +51,7 @@ pub(super) async fn let_in(
             if request.headers().get(header::EXPECT).is_none() {
                 drain(request.into_body()).await;
             }
-            let unknown = problem.status() == 401;
-            let mut response = problem.into_response();
-            if unknown {
-                let bearer = HeaderValue::from_static("Bearer realm=\"sealstone\"");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
-            }
-            response
+            problem.into_response()
         }
     }
 }
@@ -76,7 +70,7 @@ fn caller(
     match (told.next(), told.next()) {
         (None, _) => match in_session(service, site, method, uri, headers) {
             // What everybody may ask needs no session, and fails by none that is over.
-            Err(problem) if problem.status() != 429 && is_open(method, uri) => Ok(Caller::Nobody),
+            Err(problem) if problem.status() != 429 && is_open(method, uri.path()) => Ok(Caller::Nobody),
             found => found,
         },
         (Some(value), None) => {
@@ -108,8 +102,9 @@ fn in_session(
     counted(service.held_in_session(shown), "session_invalid")
 }
 
-fn is_open(method: &Method, uri: &Uri) -> bool {
-    OPEN.contains(&uri.path()) || (method == Method::POST && uri.path() == "/v1/session")
+/// Whether everybody may ask it.
+pub(super) fn is_open(method: &Method, path: &str) -> bool {
+    OPEN.contains(&path) || (method == Method::POST && path == "/v1/session")
 }
 
 /// Who holds what counts; `code` is for what does not.

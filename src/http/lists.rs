@@ -9,13 +9,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::answer::{Answer, json, summary};
+use super::body::JSON;
 use super::guard::By;
+use super::openapi::Operation;
+use super::openapi::schema::{any_text, many, object, or_null, refer};
 use super::problem::Problem;
 use super::query::Query;
 use crate::evidence::envelope::RESULTS;
 use crate::evidence::time::Timestamp;
 use crate::journal::State as RunState;
-use crate::service::{Page, Place, RunFilter, Service, is_evidence_id};
+use crate::service::{Action, Page, Place, RunFilter, Service, is_evidence_id};
 
 const RUNS: &[&str] = &[
     "project",
@@ -38,9 +41,7 @@ pub(super) async fn runs(
     RawQuery(raw): RawQuery,
 ) -> Answer {
     let query = Query::read(raw.clone(), RUNS)?;
-    let state = |text: &str| {
-        [RunState::Open, RunState::Closing, RunState::Sealed].into_iter().find(|state| state.as_str() == text)
-    };
+    let state = |text: &str| RunState::ALL.into_iter().find(|state| state.as_str() == text);
     let labels: Vec<String> = query.all("label").map(str::to_owned).collect();
     if labels.iter().any(|label| !label.contains(':')) {
         return Err(Problem::parameter("label", "name:value expected"));
@@ -49,6 +50,10 @@ pub(super) async fn runs(
     let filter = RunFilter { state, labels, ..filter(&query, "opened_after", "opened_before")? };
     let page = service.list(&caller, filter, cursor(&query)?, limit(&query)?).await?;
     Ok(answer("runs", "/v1/runs", raw, &page))
+}
+
+pub(super) fn about_runs() -> Operation {
+    about("listRuns", "Runs, those opened last first", "runs", RUNS)
 }
 
 pub(super) async fn envelopes(
@@ -64,13 +69,32 @@ pub(super) async fn envelopes(
     Ok(answer("envelopes", "/v1/envelopes", raw, &page))
 }
 
+pub(super) fn about_envelopes() -> Operation {
+    about("listEnvelopes", "Sealed envelopes, those sealed last first", "envelopes", ENVELOPES)
+}
+
+fn about(
+    id: &'static str,
+    summary: &'static str,
+    member: &'static str,
+    query: &'static [&'static str],
+) -> Operation {
+    let page = object([(member, many(refer("Summary"))), ("next", or_null(any_text()))]);
+    Operation::new(id, summary)
+        .needs(Action::Read)
+        .query(query)
+        .answers(200, "A page; `next` is the cursor of the one after it.", JSON, page)
+        .with_header("Link", false)
+        .refuses(503, &["store_unavailable"])
+}
+
 /// What both lists can be asked for.
 fn filter(query: &Query, later: &str, earlier: &str) -> Result<RunFilter, Problem> {
     let own = |name| query.one(name).map(|value| value.map(str::to_owned));
     let time = |name| query.parsed(name, "a time like 2026-11-21T08:00:00.000Z", |text| text.parse().ok());
     let result = |text: &str| RESULTS.contains(&text).then(|| text.to_owned());
     Ok(RunFilter {
-        project: own("project")?,
+        project: query.project()?.map(str::to_owned),
         result: query.parsed("result", "succeeded, failed, aborted or expired", result)?,
         commit_sha: own("commit_sha")?,
         later: time(later)?,

@@ -2,38 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{Answer, json, text};
-use super::body::{check_media_type, drain};
+use super::body::{JSON, NDJSON, check_media_type, drain};
+use super::gathered::{Gathered, More};
 use super::guard::By;
 use super::kept::kept;
+use super::openapi::Operation;
+use super::openapi::schema::{any_text, count, many, number, object, one_of, path_id, time};
 use super::path::Path;
 use super::problem::{Problem, UPLOAD_OFFSET};
 use super::query::Query;
 use super::range::{Wanted, wanted};
+use crate::evidence::canonical::MAX_SAFE_INTEGER;
 use crate::evidence::envelope::limits::is_path_id;
-use crate::service::{
-    Action, Caller, FoundLog, LinePage, LogAppend, LogReceipt, MAX_CHUNK_BYTES, Service, Stream,
-};
+use crate::service::{Action, Caller, FoundLog, LinePage, LogAppend, LogReceipt, Service, Stream};
 
-/// How long bytes wait for more of them before they are recorded.
-const GATHERED: Duration = Duration::from_millis(100);
-/// How long a body may pause.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How many bytes of a log are read at once.
 const READ_BYTES: usize = 1 << 20;
 /// How many lines are given at once, and unless asked otherwise.
 const MAX_LINES: u64 = 10_000;
 const LINES: u64 = 1_000;
+
+/// What is taken for the bytes of a log, and what they are given as.
+const PLAIN: &str = "text/plain";
+const BYTES: &str = "text/plain; charset=utf-8";
+
+const APPEND: &[&str] = &["project", "step_id", "attempt", "stream"];
 
 pub(super) async fn append(
     State(service): State<Arc<Service>>,
@@ -54,6 +55,24 @@ pub(super) async fn append(
     Ok(response)
 }
 
+pub(super) fn about_append() -> Operation {
+    let receipt = object(["offset", "lines", "log_pos"].map(|name| (name, count())));
+    Operation::new("appendLog", "Writes to the log of a step's attempt, while it goes on")
+        .about("The body is streamed, and recorded as it arrives; who was cut off goes on at `Upload-Offset`. What is no UTF-8 is kept as it is.")
+        .needs(Action::Write)
+        .of_a_run()
+        .query(APPEND)
+        .requires(&["step_id"])
+        .header("Upload-Offset")
+        .takes_any(PLAIN, any_text())
+        .answers(200, "Recorded, durably; where the next bytes go.", JSON, receipt)
+        .with_header("Upload-Offset", true)
+        .refuses(409, &["log_ended", "log_offset_mismatch", "run_closed", "step_not_started"])
+        .refuses(413, &["log_too_large"])
+        .refuses(422, &["log_count"])
+        .refuses(507, &["disk_full"])
+}
+
 async fn append_all(
     service: &Service,
     caller: &Caller,
@@ -63,17 +82,17 @@ async fn append_all(
     sent: &mut Body,
 ) -> Result<LogReceipt, Problem> {
     caller.check(Action::Write)?;
-    let query = Query::read(raw, &["project", "step_id", "attempt", "stream"])?;
+    let query = Query::read(raw, APPEND)?;
     let (step_id, attempt) = step(&query)?.ok_or_else(|| Problem::parameter("step_id", "expected"))?;
     let stream = query.parsed("stream", "stdout or stderr", Stream::named)?.unwrap_or(Stream::Stdout);
     let offset = upload_offset(headers)?;
-    check_media_type(headers, &["text/plain"])?;
-    let evidence_id = service.find(caller, Action::Write, run, query.one("project")?).await?;
+    check_media_type(headers, &[PLAIN])?;
+    let evidence_id = service.find(caller, Action::Write, run, query.project()?).await?;
     let (mut next, mut gathered) = (offset, Gathered::default());
     loop {
         let came = gathered.more(sent).await;
         let bytes = gathered.take(!matches!(came, Ok(More::Yes)));
-        let bytes_left = !gathered.bytes.is_empty();
+        let bytes_left = !gathered.is_empty();
         // The body may have taken its time.
         service.check_still(caller)?;
         if bytes.is_empty() && matches!(came, Ok(More::Yes)) {
@@ -94,65 +113,7 @@ async fn append_all(
     }
 }
 
-/// Whether a body goes on.
-enum More {
-    No,
-    Yes,
-}
-
-/// Bytes of a body that wait to be recorded.
-#[derive(Default)]
-struct Gathered {
-    bytes: Vec<u8>,
-    ended: bool,
-}
-
-impl Gathered {
-    /// Takes what arrives, until there is a chunk of it, or the first of it has waited long enough.
-    async fn more(&mut self, sent: &mut Body) -> Result<More, Problem> {
-        let mut until = None;
-        while self.bytes.len() < MAX_CHUNK_BYTES && !self.ended {
-            let patience =
-                until.map_or(PATIENCE, |until: Instant| until.saturating_duration_since(Instant::now()));
-            match timeout(patience, sent.frame()).await {
-                Ok(Some(Ok(frame))) => {
-                    self.bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-                    until = until.or_else(|| Instant::now().checked_add(GATHERED));
-                }
-                Ok(Some(Err(_))) => {
-                    self.ended = true;
-                    let detail =
-                        "the body ended before it was complete; ask where the log ends, and go on there";
-                    return Err(Problem::new(400, "body_incomplete", detail));
-                }
-                Ok(None) => self.ended = true,
-                Err(_) if until.is_some() => return Ok(More::Yes),
-                Err(_) => {
-                    self.ended = true;
-                    let detail =
-                        "the body paused for longer than a minute; ask where the log ends, and go on there";
-                    return Err(Problem::new(408, "body_too_slow", detail));
-                }
-            }
-        }
-        Ok(if self.ended { More::No } else { More::Yes })
-    }
-
-    /// What is to be recorded now: whole lines, so that rules find what they match; at the end all, and of a line that is as long as
-    /// a chunk what there is.
-    fn take(&mut self, ended: bool) -> Vec<u8> {
-        let most = self.bytes.len().min(MAX_CHUNK_BYTES);
-        let line_feed = self.bytes.iter().take(most).rposition(|byte| *byte == b'\n');
-        let taken = match line_feed {
-            _ if ended && most == self.bytes.len() => most,
-            Some(place) => place.saturating_add(1),
-            None if most < MAX_CHUNK_BYTES => 0,
-            None => most,
-        };
-        let rest = self.bytes.split_off(taken);
-        std::mem::replace(&mut self.bytes, rest)
-    }
-}
+const OFFSET: &[&str] = &["project", "step_id", "attempt"];
 
 /// Where the next bytes of a log go.
 pub(super) async fn offset(
@@ -161,15 +122,27 @@ pub(super) async fn offset(
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let query = Query::read(raw, &["project", "step_id", "attempt"])?;
+    let query = Query::read(raw, OFFSET)?;
     let (step_id, attempt) = step(&query)?.ok_or_else(|| Problem::parameter("step_id", "expected"))?;
-    let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     let offset = service.log_offset(&caller, &evidence_id, &step_id, attempt).await?;
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(UPLOAD_OFFSET, offset.into());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
+
+pub(super) fn about_offset() -> Operation {
+    Operation::new("getLogOffset", "Where the next bytes of a log go")
+        .needs(Action::Read)
+        .of_a_run()
+        .query(OFFSET)
+        .requires(&["step_id"])
+        .answers_nothing(200, "There; 0 where there is no log yet.")
+        .with_header("Upload-Offset", true)
+}
+
+const READ: &[&str] = &["project", "step_id", "attempt", "from", "limit", "from_line", "lines"];
 
 pub(super) async fn read(
     State(service): State<Arc<Service>>,
@@ -178,11 +151,11 @@ pub(super) async fn read(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    let query = Query::read(raw, &["project", "step_id", "attempt", "from", "limit", "from_line", "lines"])?;
-    let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
+    let query = Query::read(raw, READ)?;
+    let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     let (from_line, count) =
-        (query.number("from_line", 0..=u64::MAX)?, query.number("lines", 1..=MAX_LINES)?);
-    let (from, limit) = (query.number("from", 0..=u64::MAX)?, query.number("limit", 1..=MAX_LINES)?);
+        (query.number("from_line", 0..=MAX_SAFE_INTEGER)?, query.number("lines", 1..=MAX_LINES)?);
+    let (from, limit) = (query.number("from", 0..=MAX_SAFE_INTEGER)?, query.number("limit", 1..=MAX_LINES)?);
     let at_once = |count: Option<u64>| usize::try_from(count.unwrap_or(LINES)).unwrap_or(usize::MAX);
     match step(&query)? {
         None => {
@@ -208,18 +181,60 @@ pub(super) async fn read(
     }
 }
 
+pub(super) fn about_read() -> Operation {
+    let line = object([
+        ("log_pos", count()),
+        ("step_id", path_id()),
+        ("attempt", count()),
+        ("line", count()),
+        ("stream", one_of(["stdout", "stderr"])),
+        ("at", time()),
+        ("text", any_text()),
+    ]);
+    Operation::new("getLogs", "Lines of all logs, lines of one, or its bytes")
+        .about("Without `step_id` the run's lines as NDJSON, by `from` and `limit`. With it the exact bytes, or a `Range` of them; with `from_line` or `lines` too, its lines. Where a project withholds the descriptions of logs, it withholds them.")
+        .needs(Action::Read)
+        .of_a_run()
+        .query(READ)
+        .takes_for("limit", number(1, MAX_LINES, LINES))
+        .header("Range")
+        .header("If-Range")
+        .answers(206, "The bytes of that range.", BYTES, any_text())
+        .answers_nothing(416, "None of the bytes is there.")
+        .with_header("Content-Range", true)
+        .with_header("Accept-Ranges", true)
+        .answers(200, "Lines, or all bytes.", NDJSON, many(line))
+        .or_answers(200, BYTES, any_text())
+        .with_header("ETag", false)
+        .with_header("Sealstone-More", false)
+        .refuses(404, &["log_not_found"])
+        .refuses(410, &["log_deleted"])
+}
+
+const FORGET: &[&str] = &["project"];
+
 pub(super) async fn forget(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let query = Query::read(raw, &["project"])?;
-    let evidence_id = service.find(&caller, Action::Administer, &run, query.one("project")?).await?;
+    let query = Query::read(raw, FORGET)?;
+    let evidence_id = service.find(&caller, Action::Administer, &run, query.project()?).await?;
     service.delete_logs(&caller, &evidence_id).await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+pub(super) fn about_forget() -> Operation {
+    Operation::new("deleteLogs", "Deletes the logs of a sealed run")
+        .about("Their digests stay in its envelope.")
+        .needs(Action::Administer)
+        .of_a_run()
+        .query(FORGET)
+        .answers_nothing(204, "Deleted.")
+        .refuses(409, &["run_not_sealed"])
 }
 
 /// A line each, and whether there may be more of them.
@@ -242,7 +257,7 @@ fn lines(page: LinePage) -> Response<Body> {
         Some(place) => kept(out.into_bytes(), place),
         None => out.into(),
     };
-    let mut response = text(StatusCode::OK, body, "application/x-ndjson");
+    let mut response = text(StatusCode::OK, body, NDJSON);
     let more = HeaderValue::from_static(if page.more { "true" } else { "false" });
     response.headers_mut().insert("sealstone-more", more);
     response
@@ -258,7 +273,7 @@ fn bytes(service: Arc<Service>, caller: Caller, log: FoundLog, headers: &HeaderM
         Wanted::Part(first, last) => (StatusCode::PARTIAL_CONTENT, first, last.saturating_add(1)),
         Wanted::Nothing => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let mut response = text(status, stretch(service, caller, log, first, end), "text/plain; charset=utf-8");
+    let mut response = text(status, stretch(service, caller, log, first, end), BYTES);
     let headers = response.headers_mut();
     let range = match wanted {
         Wanted::All => None,

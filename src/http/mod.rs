@@ -7,6 +7,7 @@ mod closing;
 mod entries;
 mod envelopes;
 mod gates;
+mod gathered;
 mod guard;
 mod health;
 mod impatient;
@@ -15,6 +16,7 @@ mod keys;
 mod lists;
 mod logs;
 mod metrics;
+mod openapi;
 mod origin;
 mod path;
 mod places;
@@ -22,6 +24,7 @@ mod problem;
 mod projects;
 mod query;
 mod range;
+mod route;
 mod runs;
 mod serve;
 mod session;
@@ -33,45 +36,63 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
 
 pub(crate) use self::origin::Site;
 pub(crate) use self::places::Places;
+use self::route::{Route, delete, get, head, post, put};
 pub(crate) use self::serve::serve;
 pub(crate) use self::tls::acceptor;
 use crate::service::Service;
 
-/// The routes of API.md section 2.
+/// The routes of API.md section 2, and what is said of each in `/openapi.json`.
+fn routes() -> Vec<Route> {
+    vec![
+        get("/v1/runs", lists::runs, lists::about_runs()),
+        post("/v1/runs", runs::open, runs::about_open()),
+        get("/v1/runs/{run}", runs::snapshot, runs::about_snapshot()),
+        post("/v1/runs/{run}/entries", entries::append, entries::about_append()),
+        get("/v1/runs/{run}/logs", logs::read, logs::about_read()),
+        head("/v1/runs/{run}/logs", logs::offset, logs::about_offset()),
+        post("/v1/runs/{run}/logs", logs::append, logs::about_append()),
+        delete("/v1/runs/{run}/logs", logs::forget, logs::about_forget()),
+        post("/v1/runs/{run}/gates", gates::open, gates::about_open()),
+        get("/v1/runs/{run}/gates/{gate_id}", gates::look, gates::about_look()),
+        post("/v1/runs/{run}/gates/{gate_id}", gates::resolve, gates::about_resolve()),
+        post("/v1/runs/{run}/finalize", closing::finalize, closing::about_finalize()),
+        post("/v1/runs/{run}/abort", closing::abort, closing::about_abort()),
+        get("/v1/envelopes", lists::envelopes, lists::about_envelopes()),
+        get("/v1/envelopes/{evidence_id}", envelopes::fetch, envelopes::about_fetch()),
+        delete("/v1/envelopes/{evidence_id}/disclosures", envelopes::erase, envelopes::about_erase()),
+        get(
+            "/v1/envelopes/{evidence_id}/verification",
+            envelopes::verification,
+            envelopes::about_verification(),
+        ),
+        get("/v1/envelopes/{evidence_id}/pack", envelopes::pack, envelopes::about_pack()),
+        get("/v1/projects/{*project}", projects::look, projects::about_look()),
+        put("/v1/projects/{*project}", projects::settle, projects::about_settle()),
+        post("/v1/verify", envelopes::verify, envelopes::about_verify()),
+        get("/v1/session", session::look, session::about_look()),
+        post("/v1/session", session::begin, session::about_begin()),
+        delete("/v1/session", session::end, session::about_end()),
+        get("/v1/tokens", tokens::list, tokens::about_list()),
+        post("/v1/tokens", tokens::create, tokens::about_create()),
+        delete("/v1/tokens/{id}", tokens::forget, tokens::about_forget()),
+        get("/v1/backup", backup::stream, backup::about_stream()),
+        post("/v1/compaction", backup::compact, backup::about_compact()),
+        get("/v1/keys", keys::jwks, keys::about_jwks()),
+        get("/v1/keys.pem", keys::pem, keys::about_pem()),
+        get("/healthz", health::live, health::about_live()),
+        get("/readyz", health::ready, health::about_ready()),
+        get("/metrics", metrics::show, metrics::about_show()),
+        get("/openapi.json", openapi::document, openapi::about_document()),
+    ]
+}
+
 pub(crate) fn router(service: Arc<Service>, site: Site) -> Router {
-    Router::new()
-        .route("/v1/runs", get(lists::runs).post(runs::open))
-        .route("/v1/runs/{run}", get(runs::snapshot))
-        .route("/v1/runs/{run}/entries", post(entries::append))
-        .route(
-            "/v1/runs/{run}/logs",
-            get(logs::read).head(logs::offset).post(logs::append).delete(logs::forget),
-        )
-        .route("/v1/runs/{run}/gates", post(gates::open))
-        .route("/v1/runs/{run}/gates/{gate_id}", get(gates::look).post(gates::resolve))
-        .route("/v1/runs/{run}/finalize", post(closing::finalize))
-        .route("/v1/runs/{run}/abort", post(closing::abort))
-        .route("/v1/envelopes", get(lists::envelopes))
-        .route("/v1/envelopes/{evidence_id}", get(envelopes::fetch))
-        .route("/v1/envelopes/{evidence_id}/disclosures", delete(envelopes::erase))
-        .route("/v1/envelopes/{evidence_id}/verification", get(envelopes::verification))
-        .route("/v1/envelopes/{evidence_id}/pack", get(envelopes::pack))
-        .route("/v1/projects/{*project}", get(projects::look).put(projects::settle))
-        .route("/v1/verify", post(envelopes::verify))
-        .route("/v1/session", get(session::look).post(session::begin).delete(session::end))
-        .route("/v1/tokens", get(tokens::list).post(tokens::create))
-        .route("/v1/tokens/{id}", delete(tokens::forget))
-        .route("/v1/backup", get(backup::stream))
-        .route("/v1/compaction", post(backup::compact))
-        .route("/v1/keys", get(keys::jwks))
-        .route("/v1/keys.pem", get(keys::pem))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::show))
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state((service.clone(), site), guard::let_in))

@@ -81,7 +81,7 @@ impl Site {
     }
 
     /// With the prefix, no other host and no connection in the open can have set it.
-    fn cookie_name(self) -> &'static str {
+    pub(super) fn cookie_name(self) -> &'static str {
         if self.https { "__Host-sealstone_session" } else { "sealstone_session" }
     }
 }

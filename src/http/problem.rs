@@ -112,6 +112,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer realm=\"sealstone\"");
+            headers.insert(header::WWW_AUTHENTICATE, bearer);
+        }
         if let Some(offset) = self.offset {
             headers.insert(UPLOAD_OFFSET, HeaderValue::from(offset));
         }

@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, StatusCode};
 use super::answer::{Answer, json};
 use super::body;
 use super::guard::By;
+use super::openapi::schema::{any_text, either, id, maybe, object, one_of, period, pointer, refer, some};
+use super::openapi::{Operation, Refusals};
 use super::path::Path;
 use super::problem::Problem;
 use crate::evidence::canonical::{Object, Value};
@@ -25,6 +27,16 @@ pub(super) async fn look(
     check_name(&project)?;
     Ok(json(StatusCode::OK, &service.project(&caller, &project).await?))
 }
+
+pub(super) fn about_look() -> Operation {
+    Operation::new("getProject", "What a project has settled, or the defaults")
+        .needs(Action::Read)
+        .answers(200, "The settings.", body::JSON, refer("Settings"))
+        .refuses_all(REFUSED)
+}
+
+/// What both may answer.
+const REFUSED: Refusals = &[(404, &["project_not_found"]), (503, &["store_unavailable"])];
 
 pub(super) async fn settle(
     State(service): State<Arc<Service>>,
@@ -55,6 +67,33 @@ pub(super) async fn settle(
     settings.masks().map_err(|fault| wrong_rule(&fault.pointer(), &fault))?;
     service.settle_project(&caller, &project, settings.clone()).await?;
     Ok(json(StatusCode::OK, &settings))
+}
+
+pub(super) fn about_settle() -> Operation {
+    let pointers = || either(some(0, MAX_POINTERS, pointer()), one_of(["*"]));
+    let rule_schema = maybe(
+        object([("rule_id", id()), ("pattern", any_text())]),
+        [("replacement", serde_json::json!({ "type": "string", "default": Rule::REPLACEMENT }))],
+    );
+    let settings = maybe(
+        object([]),
+        [
+            ("private", pointers()),
+            ("public", pointers()),
+            ("max_run_duration", period()),
+            ("idle_timeout", period()),
+            ("log_retention", period()),
+            ("redact", some(0, MAX_RULES, rule_schema)),
+        ],
+    );
+    Operation::new("putProject", "Settles it, for runs opened later")
+        .about("What is left out has its default.")
+        .needs(Action::Administer)
+        .takes(settings)
+        .or_nothing()
+        .answers(200, "The settings.", body::JSON, refer("Settings"))
+        .refuses_all(REFUSED)
+        .refuses(422, &["member_invalid"])
 }
 
 fn check_name(project: &str) -> Result<(), Problem> {

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 
 use super::problem::Problem;
 use crate::evidence::digest::Digest;
+use crate::evidence::envelope::limits::is_path_id;
 
 /// The names and values of a query, in order.
 pub(super) struct Query(Vec<(String, String)>);
@@ -29,6 +30,16 @@ impl Query {
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Problem::parameter(name, "may stand once only")),
             (value, None) => Ok(value),
+        }
+    }
+
+    /// The parameter `project`, which has to be the name of one.
+    pub(super) fn project(&self) -> Result<Option<&str>, Problem> {
+        match self.one("project")? {
+            Some(project) if !is_path_id(project) => {
+                Err(Problem::parameter("project", "the name of a project expected"))
+            }
+            project => Ok(project),
         }
     }
 

@@ -10,10 +10,13 @@ use super::answer::{Answer, json, put, summary, text};
 use super::body;
 use super::guard::By;
 use super::kept::kept;
+use super::openapi::Operation;
+use super::openapi::schema::{element, id, maybe, object, one_of, path_id, refer, uri, uuid};
 use super::path::Path;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
-use crate::journal::Opening;
+use crate::evidence::envelope::Kind;
+use crate::journal::{OF_THE_SERVICE, Opening};
 use crate::service::{Action, Service};
 
 pub(super) async fn open(
@@ -43,15 +46,41 @@ pub(super) async fn open(
     Ok(response)
 }
 
+pub(super) fn about_open() -> Operation {
+    let opening = element(Kind::Run, OF_THE_SERVICE, &["run_id"]);
+    let opened = object([
+        ("run_id", id()),
+        ("evidence_id", uuid()),
+        ("project", path_id()),
+        ("head", refer("Head")),
+        ("links", object(["self", "events", "page"].map(|name| (name, uri())))),
+    ]);
+    let next = ["getRun", "appendEntries", "openGate", "finalizeRun", "abortRun"];
+    Operation::new("openRun", "Opens a run")
+        .about("The same `run_id` with the same body finds the same run.")
+        .needs(Action::Write)
+        .takes(maybe(opening, [("type", one_of(["run"]))]))
+        .records()
+        .answers(200, "The run, opened before by the same request.", body::JSON, opened.clone())
+        .answers(201, "The run, opened now.", body::JSON, opened)
+        .with_header("Location", true)
+        .links(&next, &[("run", "$response.body#/evidence_id")])
+        .refuses(403, &["project_forbidden"])
+        .refuses(409, &["run_exists"])
+        .refuses(422, &["member_reserved", "name_redacted"])
+}
+
+const SNAPSHOT: &[&str] = &["project", "envelope"];
+
 pub(super) async fn snapshot(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Path(run): Path<String>,
     RawQuery(raw): RawQuery,
 ) -> Answer {
-    let query = Query::read(raw, &["project", "envelope"])?;
+    let query = Query::read(raw, SNAPSHOT)?;
     let with_envelope = query.parsed("envelope", "true or false", |text| text.parse().ok())?.unwrap_or(true);
-    let evidence_id = service.find(&caller, Action::Read, &run, query.one("project")?).await?;
+    let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
     let mut shown = summary(&snapshot.overview, &snapshot.standing);
     let objects = |objects: Vec<Object<'static>>| Value::from(objects);
@@ -67,6 +96,15 @@ pub(super) async fn snapshot(
     body.push_str(&envelope);
     body.push('}');
     Ok(text(StatusCode::OK, kept(body.into_bytes(), place), "application/json"))
+}
+
+pub(super) fn about_snapshot() -> Operation {
+    Operation::new("getRun", "A run as it is")
+        .needs(Action::Read)
+        .of_a_run()
+        .query(SNAPSHOT)
+        .answers(200, "The summary, what waits, and the envelope so far.", body::JSON, refer("Snapshot"))
+        .refuses(503, &["busy"])
 }
 
 /// The same value for serde_json.

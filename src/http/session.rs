@@ -10,10 +10,12 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use super::answer::{Answer, json, put};
 use super::body;
 use super::guard::{self, By};
+use super::openapi::Operation;
+use super::openapi::schema::{any_text, many, maybe, object, one_of, short_id, time};
 use super::origin::{Origin, Site};
 use super::problem::Problem;
 use crate::evidence::time::Timestamp;
-use crate::service::{Caller, Role, Scope, Service};
+use crate::service::{Action, Caller, Role, Scope, Service};
 
 /// Begins a session. Who is made to begin one by a page of another site would work under another's name.
 pub(super) async fn begin(
@@ -37,9 +39,40 @@ pub(super) async fn begin(
     Ok(with_cookie(response, &site.cookie(begun.secret.show(), begun.lasts_s)))
 }
 
+pub(super) fn about_begin() -> Operation {
+    Operation::new("beginSession", "A cookie for a token")
+        .about(
+            "For our own page: what another site's page asks is refused. A session is as good as its token.",
+        )
+        .takes(object([("token", any_text())]))
+        .answers(201, "Who that is here.", body::JSON, who())
+        .with_header("Set-Cookie", true)
+        .refuses(409, &["no_tokens"])
+        .refuses(422, &["member_invalid"])
+        .refuses(503, &["store_unavailable"])
+}
+
+fn who() -> serde_json::Value {
+    let always = object([
+        ("role", one_of(Role::ALL.map(Role::as_str))),
+        ("projects", many(any_text())),
+        ("by", one_of(["local", "session", "token"])),
+    ]);
+    maybe(always, [("name", short_id()), ("expires_at", time())])
+}
+
 /// Tells callers who they are here.
 pub(super) async fn look(By(caller): By) -> Answer {
     Ok(json(StatusCode::OK, &described(&caller)?))
+}
+
+pub(super) fn about_look() -> Operation {
+    Operation::new("getSession", "Who asks, as the service sees it").needs(Action::Read).answers(
+        200,
+        "By which token, or the session of which.",
+        body::JSON,
+        who(),
+    )
 }
 
 /// Ends the session that the request came with.
@@ -52,6 +85,15 @@ pub(super) async fn end(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(with_cookie(response, &site.cookie("", 0)))
+}
+
+pub(super) fn about_end() -> Operation {
+    Operation::new("endSession", "Ends the session that the request comes with")
+        .needs(Action::Read)
+        .answers_nothing(204, "Over; the cookie is removed.")
+        .with_header("Set-Cookie", true)
+        .refuses(404, &["session_not_found"])
+        .refuses(503, &["store_unavailable"])
 }
 
 fn described(caller: &Caller) -> Result<serde_json::Value, Problem> {

@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use super::answer::{Answer, json};
 use super::body;
 use super::guard::By;
+use super::openapi::Operation;
+use super::openapi::schema::{many, maybe, object, one_of, refer, scope as scope_schema, short_id, time};
 use super::path::Path;
 use super::problem::Problem;
 use crate::evidence::canonical::Object;
@@ -39,6 +41,20 @@ pub(super) async fn create(
     Ok(json(StatusCode::CREATED, &shown))
 }
 
+pub(super) fn about_create() -> Operation {
+    let members = [("name", short_id()), ("role", one_of(Role::ALL.map(Role::as_str)))];
+    let asked = maybe(object(members), [("projects", many(scope_schema())), ("expires_at", time())]);
+    Operation::new("createToken", "Makes a token")
+        .about("Only admins of all projects. The first token has to be such an admin's.")
+        .needs(Action::Administer)
+        .takes(asked)
+        .answers(201, "The token; `token` is shown once, here.", body::JSON, refer("NewToken"))
+        .links(&["deleteToken"], &[("id", "$response.body#/id")])
+        .refuses(409, &["first_token"])
+        .refuses(422, &["member_invalid"])
+        .refuses(503, &["store_unavailable"])
+}
+
 fn scope(members: &Object<'_>) -> Result<Scope, Problem> {
     let wrong = |detail: &str| body::invalid("projects", detail);
     let Some(projects) = members.get("projects") else { return Ok(Scope::all()) };
@@ -53,6 +69,13 @@ pub(super) async fn list(State(service): State<Arc<Service>>, By(caller): By) ->
     let tokens = service.list_tokens(&caller)?;
     let tokens: Vec<&Token> = tokens.iter().map(|token| &**token).collect();
     Ok(json(StatusCode::OK, &serde_json::json!({ "tokens": tokens })))
+}
+
+pub(super) fn about_list() -> Operation {
+    Operation::new("listTokens", "All tokens, without what would let anybody in")
+        .about("Only admins of all projects.")
+        .needs(Action::Administer)
+        .answers(200, "The tokens.", body::JSON, object([("tokens", many(refer("Token")))]))
 }
 
 pub(super) async fn forget(
@@ -70,4 +93,14 @@ pub(super) async fn forget(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+pub(super) fn about_forget() -> Operation {
+    Operation::new("deleteToken", "Makes a token count no more")
+        .about("Only admins of all projects.")
+        .needs(Action::Administer)
+        .answers_nothing(204, "Forgotten.")
+        .refuses(404, &["token_not_found"])
+        .refuses(409, &["last_admin"])
+        .refuses(503, &["store_unavailable"])
 }

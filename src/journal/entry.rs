@@ -9,7 +9,7 @@ use crate::evidence::digest::Digest;
 use crate::evidence::envelope::{Fault, FaultReason, Kind, contains_commitment, pointer};
 
 /// What the service alone sets, whatever the element.
-const OF_THE_SERVICE: &[&str] = &[
+pub(crate) const OF_THE_SERVICE: &[&str] = &[
     "actor",
     "evidence_id",
     "log",
@@ -22,7 +22,7 @@ const OF_THE_SERVICE: &[&str] = &[
 ];
 
 /// What is known of a step only when it is finished.
-const OF_THE_FINISHED: &[&str] = &["status", "exit_code", "finished_at", "duration_ms"];
+pub(crate) const OF_THE_FINISHED: &[&str] = &["status", "exit_code", "finished_at", "duration_ms"];
 
 /// One entry, ready to be held against a run.
 #[derive(Clone, Debug, PartialEq)]

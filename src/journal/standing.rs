@@ -72,6 +72,9 @@ pub enum State {
 }
 
 impl State {
+    /// All states, in their order.
+    pub const ALL: [State; 3] = [State::Open, State::Closing, State::Sealed];
+
     /// The text of it.
     pub fn as_str(self) -> &'static str {
         match self {

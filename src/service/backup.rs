@@ -24,10 +24,15 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(crate) type Piece = Result<Vec<u8>, io::Error>;
 
 impl Service {
+    /// Refuses who may not have all there is.
+    pub(crate) fn check_may_back_up(&self, caller: &Caller) -> Result<(), ServiceError> {
+        self.check_still(caller)?;
+        caller.check_governs()
+    }
+
     /// A backup as of now, piece by piece. It ends early, without the end that makes it whole, when nobody takes the pieces.
     pub(crate) async fn backup(self: &Arc<Self>, caller: &Caller) -> Result<Receiver<Piece>, ServiceError> {
-        self.check_still(caller)?;
-        caller.check_governs()?;
+        self.check_may_back_up(caller)?;
         let mut frozen = self.read(|store| store.freeze()).await?;
         let created_at = (self.surroundings.now)();
         let (sender, receiver) = channel(PIECES);
@@ -35,7 +40,10 @@ impl Service {
         let write = move || {
             let still = move || service.check_still(&caller).is_ok();
             let mut pieces = Pieces { sender, piece: Vec::new(), still: Box::new(still) };
-            if let Err(error) = backup::write(&mut *frozen, LAYOUT, created_at, &mut pieces, &|_| {}) {
+            let written = backup::write(&mut *frozen, LAYOUT, created_at, &mut pieces, &|_| {});
+            // Before the reader is told of the end, and may ask for another.
+            drop(frozen);
+            if let Err(error) = written {
                 // Who went away does not hear it.
                 let _ = pieces.sender.try_send(Err(io::Error::other(error)));
             }

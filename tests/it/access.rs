@@ -1,7 +1,10 @@
 //! Who may do what: every route times every role, own projects and others, and no token.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
+use crate::documented::{document, operation};
 use crate::place::Place;
 use crate::server::{Answer, Server};
 
@@ -159,6 +162,19 @@ fn every_route_is_for_the_roles_of_the_table_and_for_no_other() {
                 assert!(nobody.header("www-authenticate").is_some_and(|told| told.starts_with("Bearer")));
             }
         }
+    }
+}
+
+#[test]
+fn the_document_names_the_roles_of_the_table() {
+    let guarded = Guarded::new();
+    // One row is of a parameter, whose roles are fewer than those of its operation.
+    for (what, method, path, may) in TABLE.iter().filter(|(what, ..)| *what != "full envelope") {
+        let (_, operation) = operation(document(&guarded.server.address), method, path).unwrap();
+        let required = operation["security"].as_array().unwrap().iter();
+        let named: BTreeSet<&str> = required.filter_map(|one| one["token"][0].as_str()).collect();
+        let anybody = operation["security"][0] == json!({});
+        assert!(anybody || named == BTreeSet::from_iter(may.iter().copied()), "{what}: {named:?}");
     }
 }
 

@@ -160,6 +160,27 @@ fn one_backup_is_taken_at_a_time_and_a_reader_that_goes_ends_it() {
 }
 
 #[test]
+fn who_has_read_a_backup_to_its_end_may_ask_for_another() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    server.open();
+    for n in 0..30 {
+        let backup = server.get("/v1/backup");
+        assert_eq!((backup.status, backup.body.is_empty()), (200, false), "the one after {n}");
+    }
+}
+
+#[test]
+fn who_asks_for_the_head_of_a_backup_holds_up_nobody() {
+    let place = Place::new();
+    let (server, _) = filled(&place);
+    for n in 0..30 {
+        assert_eq!(server.request("HEAD", "/v1/backup", &[], b"").status, 200, "{n}");
+    }
+    assert_eq!(server.get("/v1/backup").status, 200);
+}
+
+#[test]
 fn a_backup_that_is_cut_or_changed_is_refused_and_leaves_no_records() {
     let place = Place::new();
     let server = Server::start(&place, &[]);

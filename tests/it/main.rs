@@ -20,6 +20,8 @@ mod config;
 mod crash;
 #[cfg(feature = "service")]
 mod crowd;
+#[cfg(feature = "service")]
+mod documented;
 mod ed25519;
 #[cfg(feature = "service")]
 mod erasure;

@@ -396,6 +396,8 @@ fn the_list_of_runs_is_filtered_and_paged() {
         "opened_after=yesterday",
         "what=1",
         "state=open&state=open",
+        "project=",
+        "project=a//b",
     ] {
         service.refused(&service.server.get(&format!("/v1/runs?{query}")), 400, "parameter_invalid", None);
     }
@@ -445,6 +447,15 @@ fn an_abort_by_force_closes_and_seals_and_can_be_repeated() {
     assert_eq!((sealed["result"].as_str(), sealed["counts"]["steps"].as_u64()), (Some("aborted"), Some(1)));
     assert_eq!(sealed["envelope"]["execution"]["steps"][0]["status"], "incomplete");
     assert_eq!(sealed["envelope"]["outcome"]["reason"], "enough");
+}
+
+#[test]
+fn a_close_that_is_repeated_is_held_to_the_same_limits() {
+    let service = Refusing::new();
+    let finalize = |body: Value| service.server.post(&service.path("/finalize"), &body);
+    assert_eq!(finalize(json!({ "result": "failed" })).status, 200);
+    let repeated = finalize(json!({ "result": "failed", "reason": "x".repeat(70_000) }));
+    service.refused(&repeated, 422, "member_invalid", Some("/reason"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::documented::assert_documented;
 use crate::place::Place;
 
 /// A service that is killed when this is dropped.
@@ -102,7 +103,9 @@ impl Server {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        Connection::to(&self.address).unwrap().request(method, path, headers, body).unwrap()
+        let answer = Connection::to(&self.address).unwrap().request(method, path, headers, body).unwrap();
+        assert_documented(&self.address, method, path, &answer);
+        answer
     }
 
     /// Opens a run in the project `p`; its evidence_id.
@@ -211,11 +214,29 @@ impl Connection {
             let Some((name, value)) = line.trim_end().split_once(": ") else { break };
             headers.push((name.to_owned(), value.to_owned()));
         }
-        let length = headers.iter().find(|(name, _)| has_body && name == "content-length");
-        let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok(Answer { status, headers, body })
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        match answer.header("transfer-encoding") {
+            _ if !has_body => {}
+            Some(_) => while self.chunk(&mut answer.body)? {},
+            None => {
+                let length = answer.header("content-length").and_then(|length| length.parse().ok());
+                answer.body = vec![0; length.unwrap_or(0)];
+                self.stream.read_exact(&mut answer.body)?;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Adds a chunk of a body; false after the last, which has no bytes.
+    fn chunk(&mut self, body: &mut Vec<u8>) -> std::io::Result<bool> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim_end(), 16).map_err(std::io::Error::other)?;
+        let start = body.len();
+        body.resize(start + length + 2, 0);
+        self.stream.read_exact(&mut body[start..])?;
+        body.truncate(start + length);
+        Ok(length > 0)
     }
 
     pub(crate) fn hang_up(self) {

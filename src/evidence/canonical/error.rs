@@ -20,6 +20,16 @@ pub enum JsonCode {
 }
 
 impl JsonCode {
+    /// All codes.
+    pub const ALL: [JsonCode; 6] = [
+        JsonCode::DuplicateKey,
+        JsonCode::LoneSurrogate,
+        JsonCode::NumberOutOfRange,
+        JsonCode::Syntax,
+        JsonCode::TooDeep,
+        JsonCode::TooLarge,
+    ];
+
     /// The stable text of the code.
     pub fn as_str(self) -> &'static str {
         match self {

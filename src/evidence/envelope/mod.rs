@@ -5,7 +5,7 @@ mod disclosure;
 mod free;
 mod kind;
 pub mod limits;
-mod model;
+pub(crate) mod model;
 pub mod pointer;
 mod text;
 
