@@ -49,6 +49,7 @@ mod problems;
 mod projects;
 #[cfg(feature = "service")]
 mod redaction;
+#[cfg(all(feature = "client", feature = "service"))]
 mod rotation;
 mod schemas;
 mod sealing;
