@@ -84,6 +84,14 @@ impl Current {
         }
     }
 
+    /// Refuses what a key has sealed that is revoked by now, whichever key seals by now.
+    pub(super) fn check_not_revoked(&self, keyid: &str) -> Result<(), KeyRefused> {
+        match self.keyring.get(keyid).is_some_and(|known| known.terms.revoked) {
+            true => Err(KeyRefused::Revoked { keyid: keyid.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
     /// The first moment from `now` on that the key counts at.
     pub(super) fn counts_from(&self, now: Timestamp) -> Timestamp {
         self.terms.not_before.map_or(now, |first| first.max(now))

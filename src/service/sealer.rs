@@ -84,9 +84,9 @@ impl Sealer {
         let begun = Instant::now();
         let (sealer, id) = (self.clone(), evidence_id.to_owned());
         let made = tokio::task::spawn_blocking(move || sealer.make(&id)).await.map_err(told)??;
-        let (Sealed { envelope_digest, file, .. }, sealing) = match made {
+        let (Sealed { envelope_digest, file, .. }, sealing, keyid) = match made {
             Made::Already(envelope_digest) => return Ok(envelope_digest),
-            Made::Sealed(sealed, sealing) => (sealed, sealing),
+            Made::Sealed { sealed, sealing, keyid } => (sealed, sealing, keyid),
         };
         let mut chunks = 0_u32;
         for group in file.as_bytes().chunks(CHUNK_BYTES.saturating_mul(CHUNKS_AT_ONCE)) {
@@ -103,7 +103,7 @@ impl Sealer {
             }
         }
         // The first seal stands for ever: none is recorded of a key that was revoked while it was made.
-        self.keys.current().check((self.surroundings.now)()).map_err(told)?;
+        self.keys.current().check_not_revoked(&keyid).map_err(told)?;
         let stored = SealedFile { envelope_digest, chunks, bytes: file.len() };
         let done = self.lanes.ask(evidence_id, Ask::Seal(envelope_digest, stored, sealing), 0, None).await;
         let done = done.map_err(|rejection| format!("the seal could not be recorded: {rejection:?}"))?;
@@ -130,7 +130,10 @@ impl Sealer {
         let held = Held { keyring: Some(keys.own()), ..Held::default() };
         let judged = verify(sealed.file.as_bytes(), &held);
         match judged.verified() {
-            Some(_) => Ok(Made::Sealed(sealed, Sealing::of(&records))),
+            Some(_) => {
+                let (sealing, keyid) = (Sealing::of(&records), keys.key.public().keyid());
+                Ok(Made::Sealed { sealed, sealing, keyid })
+            }
             None => {
                 let first = judged.report().first_failure.as_ref();
                 let why = first.map_or("no failure named".to_owned(), |check| check.code.to_string());
@@ -142,7 +145,7 @@ impl Sealer {
 
 enum Made {
     Already(Digest),
-    Sealed(Sealed, Sealing),
+    Sealed { sealed: Sealed, sealing: Sealing, keyid: String },
 }
 
 /// What an envelope is made of, from the records of a journal.

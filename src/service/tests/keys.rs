@@ -62,3 +62,17 @@ fn a_key_that_the_disk_does_not_take_seals_nothing() {
         assert_eq!(world.service.keyring(), before);
     }
 }
+
+#[test]
+fn what_a_key_sealed_that_is_revoked_before_it_is_recorded_is_not_recorded() {
+    let world = World::new(Limits::default());
+    let old = world.service.keys.current().key.public();
+    let mut next = signing(8, Terms::default());
+    next.keyring.replace(old, Terms { revoked: true, ..Terms::default() });
+    let new = next.key.public().keyid();
+    world.service.take_keys(next).unwrap();
+    // The key that seals now counts; the one that has sealed does not.
+    let current = world.service.keys.current();
+    assert!(matches!(current.check_not_revoked(&old.keyid()), Err(KeyRefused::Revoked { .. })));
+    assert!(current.check_not_revoked(&new).is_ok());
+}
