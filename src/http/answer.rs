@@ -13,6 +13,13 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     text(status, serde_json::to_vec(value).expect("answers have text for names"), "application/json")
 }
 
+/// Done, and there is nothing to say.
+pub(super) fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 pub(super) fn text(status: StatusCode, body: impl Into<Body>, content_type: &'static str) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;

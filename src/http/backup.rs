@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Method, StatusCode};
 use tokio::sync::mpsc::channel;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::answer::{Answer, text};
+use super::answer::{Answer, no_content, text};
 use super::guard::By;
 use super::openapi::Operation;
 use super::openapi::schema::anything;
@@ -38,9 +38,7 @@ pub(super) fn about_stream() -> Operation {
 
 pub(super) async fn compact(State(service): State<Arc<Service>>, By(caller): By) -> Answer {
     service.compact(&caller).await?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 pub(super) fn about_compact() -> Operation {

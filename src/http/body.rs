@@ -86,10 +86,17 @@ pub(super) async fn read(
         },
         Err(problem) => Err(problem),
     };
-    if read.is_err() && headers.get(header::EXPECT).is_none() {
-        drain(body).await;
+    if read.is_err() {
+        drain_refused(headers, body).await;
     }
     read
+}
+
+/// Takes the rest of a body that is refused, unless who sends it waits for leave to.
+pub(super) async fn drain_refused(headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(header::EXPECT) {
+        drain(body).await;
+    }
 }
 
 /// Takes the rest of a body that is refused, within reason: who still sends would not see the answer.

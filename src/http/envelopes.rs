@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::answer::{Answer, json, text};
+use super::answer::{Answer, json, no_content, text};
 use super::body;
 use super::guard::By;
 use super::kept::kept;
@@ -112,9 +112,7 @@ pub(super) async fn erase(
         query.one("at")?.ok_or_else(|| Problem::parameter("at", "the pointer of a disclosure expected"))?;
     let evidence_id = service.find(&caller, Action::Administer, &evidence_id, None).await?;
     service.erase(&caller, &evidence_id, at.to_owned()).await?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 pub(super) fn about_erase() -> Operation {

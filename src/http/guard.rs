@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, Response, Uri, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
-use super::body::drain;
+use super::body::drain_refused;
 use super::origin::{Origin, Shown, Site};
 use super::problem::Problem;
 use crate::service::{Caller, Held, Service};
@@ -48,9 +48,8 @@ pub(super) async fn let_in(
         }
         Err(problem) => {
             // Who still sends would not see the answer, and what is left of it would be taken for the next request.
-            if request.headers().get(header::EXPECT).is_none() {
-                drain(request.into_body()).await;
-            }
+            let (parts, body) = request.into_parts();
+            drain_refused(&parts.headers, body).await;
             problem.into_response()
         }
     }

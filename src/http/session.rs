@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 
-use super::answer::{Answer, json, put};
+use super::answer::{Answer, json, no_content, put};
 use super::body;
 use super::guard::{self, By};
 use super::openapi::Operation;
@@ -82,9 +82,7 @@ pub(super) async fn end(
     Extension(site): Extension<Site>,
 ) -> Answer {
     service.end_session(caller).await?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(with_cookie(response, &site.cookie("", 0)))
+    Ok(with_cookie(no_content(), &site.cookie("", 0)))
 }
 
 pub(super) fn about_end() -> Operation {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 
-use super::answer::{Answer, json};
+use super::answer::{Answer, json, no_content};
 use super::body;
 use super::guard::By;
 use super::openapi::Operation;
@@ -90,9 +90,7 @@ pub(super) async fn forget(
             "there is no token of that id; list them with GET /v1/tokens",
         ));
     }
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 pub(super) fn about_forget() -> Operation {
