@@ -195,10 +195,11 @@ impl Drive {
             });
         }
         let masks = run.masks().clone();
-        for Hit { rule_id, count, bytes } in masks.cover(&mut append.bytes) {
-            append.masked.insert(rule_id.to_owned(), MaskedCount { matches: count, bytes });
-        }
-        let (receipt, written) = logs.append(&append, now, surroundings.max_log_bytes)?;
+        let hits = masks.cover(&mut append.bytes).into_iter();
+        let count =
+            |hit: Hit<'_>| (hit.rule_id.to_owned(), MaskedCount { matches: hit.count, bytes: hit.bytes });
+        let (receipt, written) =
+            logs.append(&append, &hits.map(count).collect(), now, surroundings.max_log_bytes)?;
         run.touch(now);
         add(&mut batch.logs, written);
         Ok(receipt)
@@ -270,20 +271,15 @@ fn summary(log: &Log) -> LogSummary {
     }
 }
 
-/// With a step its log ends, and with the run all do.
+/// With a step its log ends.
 fn end_logs(logs: &mut Logs, records: &[JournalRecord], batch: &mut LogBatch) {
     if logs.all().is_empty() {
         return;
     }
-    for record in records {
-        match record.element() {
-            Some(element) if element.kind == Kind::Step => {
-                if let Some((step_id, attempt)) = step_of(&element.text) {
-                    add(batch, logs.end(Some((&step_id, attempt)), record.at));
-                }
-            }
-            Some(element) if element.kind == Kind::Outcome => add(batch, logs.end(None, record.at)),
-            _ => {}
+    let steps = records.iter().filter_map(|record| record.element().filter(|e| e.kind == Kind::Step));
+    for element in steps {
+        if let Some((step_id, attempt)) = step_of(&element.text) {
+            add(batch, logs.end(&step_id, attempt, element.recorded_at));
         }
     }
 }

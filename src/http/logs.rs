@@ -1,6 +1,5 @@
 //! `/v1/runs/{run}/logs`: bytes in; bytes or lines out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,8 +8,8 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::answer::{Answer, json, text};
-use super::body::{JSON, NDJSON, check_media_type, drain};
+use super::answer::{Answer, json, no_content, text};
+use super::body::{JSON, NDJSON, check_media_type, drain_refused};
 use super::gathered::{Gathered, More};
 use super::guard::By;
 use super::kept::kept;
@@ -45,8 +44,8 @@ pub(super) async fn append(
     mut sent: Body,
 ) -> Answer {
     let appended = append_all(&service, &caller, &run, raw, &headers, &mut sent).await;
-    if appended.is_err() && headers.get(header::EXPECT).is_none() {
-        drain(sent).await;
+    if appended.is_err() {
+        drain_refused(&headers, sent).await;
     }
     let LogReceipt { offset, lines, log_pos } = appended?;
     let answer = serde_json::json!({ "offset": offset, "lines": lines, "log_pos": log_pos });
@@ -98,8 +97,7 @@ async fn append_all(
         if bytes.is_empty() && matches!(came, Ok(More::Yes)) {
             continue;
         }
-        let (step_id, masked) = (step_id.clone(), BTreeMap::new());
-        let append = LogAppend { step_id, attempt, stream, offset: next, bytes, masked };
+        let append = LogAppend { step_id: step_id.clone(), attempt, stream, offset: next, bytes };
         let receipt = service.append_log(&evidence_id, append, caller).await?;
         // Who did not say where the first bytes go lets others write in between.
         next = next.map(|_| receipt.offset);
@@ -222,9 +220,7 @@ pub(super) async fn forget(
     let query = Query::read(raw, FORGET)?;
     let evidence_id = service.find(&caller, Action::Administer, &run, query.project()?).await?;
     service.delete_logs(&caller, &evidence_id).await?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 pub(super) fn about_forget() -> Operation {

@@ -1,11 +1,9 @@
 //! One log: how far it goes, and what its digest is so far.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::line::ends;
-use super::{Chunk, MaskedCount, OpenLine, Stream};
+use super::{Chunk, MaskedCounts, OpenLine, Stream};
 use crate::evidence::digest::{Digest, Hasher};
 use crate::evidence::time::Timestamp;
 
@@ -27,7 +25,7 @@ pub(crate) struct Log {
     stdout: OpenLine,
     stderr: OpenLine,
     /// By rule.
-    pub(crate) masked: BTreeMap<String, MaskedCount>,
+    pub(crate) masked: MaskedCounts,
     /// Nothing more is appended.
     pub(crate) ended: bool,
     /// Its bytes are not kept any more.
@@ -46,7 +44,7 @@ impl Log {
             digest: Hasher::default(),
             stdout: OpenLine::default(),
             stderr: OpenLine::default(),
-            masked: BTreeMap::new(),
+            masked: MaskedCounts::new(),
             ended: false,
             deleted: false,
         }
@@ -103,7 +101,7 @@ impl Log {
         Chunk { at, stream, first_pos, first_line, ended, open, bytes: bytes.to_vec() }
     }
 
-    pub(super) fn count_masked(&mut self, masked: &BTreeMap<String, MaskedCount>) {
+    pub(super) fn count_masked(&mut self, masked: &MaskedCounts) {
         for (rule_id, more) in masked {
             let count = self.masked.entry(rule_id.clone()).or_default();
             count.matches = count.matches.saturating_add(more.matches);

@@ -59,9 +59,10 @@ pub(crate) struct LogAppend {
     pub(crate) offset: Option<u64>,
     /// At most [`MAX_CHUNK_BYTES`].
     pub(crate) bytes: Vec<u8>,
-    /// What was masked in them, by rule.
-    pub(crate) masked: BTreeMap<String, MaskedCount>,
 }
+
+/// How much each rule has masked.
+pub(crate) type MaskedCounts = BTreeMap<String, MaskedCount>;
 
 /// How much a rule has masked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,10 +138,12 @@ impl Logs {
         &self.logs
     }
 
-    /// Appends bytes, when there is room for them. What is given is in the state already, and has to be stored.
+    /// Appends bytes, in which that was masked, when there is room for them. What is given is in the state already, and has to be
+    /// stored.
     pub(crate) fn append(
         &mut self,
         append: &LogAppend,
+        masked: &MaskedCounts,
         at: Timestamp,
         max_bytes: u64,
     ) -> Result<(LogReceipt, Written), LogRefusal> {
@@ -176,7 +179,7 @@ impl Logs {
         let mut receipt = LogReceipt { offset: before, lines: 0, log_pos: next };
         if let Some(log) = self.logs.get_mut(place) {
             let chunk = log.take(append.stream, &append.bytes, at, next);
-            log.count_masked(&append.masked);
+            log.count_masked(masked);
             written.chunk(number, before, &chunk);
             written.logs.push((number, log.encode()));
             (receipt.offset, receipt.lines) = (log.bytes, log.lines);
@@ -185,17 +188,12 @@ impl Logs {
         Ok((receipt, written))
     }
 
-    /// Ends the log of an attempt that is finished; without one, all logs. Lines that no line feed ended end now.
-    pub(crate) fn end(&mut self, of: Option<(&str, u64)>, at: Timestamp) -> Written {
-        let places = match of {
-            Some((step_id, attempt)) => self.place(step_id, attempt).into_iter().collect(),
-            None => (0..self.logs.len()).collect::<Vec<_>>(),
-        };
-        let mut written = Written::default();
-        for place in places {
-            let next = self.next_pos();
-            let number = u32::try_from(place).unwrap_or(u32::MAX);
-            let Some(log) = self.logs.get_mut(place).filter(|log| !log.ended) else { continue };
+    /// Ends the log of an attempt that is finished. Lines that no line feed ended end now.
+    pub(crate) fn end(&mut self, step_id: &str, attempt: u64, at: Timestamp) -> Written {
+        let (mut written, next) = (Written::default(), self.next_pos());
+        let Some(number) = self.number(step_id, attempt) else { return written };
+        let place = self.place(step_id, attempt).and_then(|place| self.logs.get_mut(place));
+        if let Some(log) = place.filter(|log| !log.ended) {
             for (offset, mark) in log.end(at, next) {
                 written.chunk(number, offset, &mark);
             }

@@ -43,14 +43,7 @@ impl Stored {
 }
 
 fn append(step_id: &str, stream: Stream, bytes: &[u8]) -> LogAppend {
-    LogAppend {
-        step_id: step_id.into(),
-        attempt: 1,
-        stream,
-        offset: None,
-        bytes: bytes.to_vec(),
-        masked: BTreeMap::new(),
-    }
+    LogAppend { step_id: step_id.into(), attempt: 1, stream, offset: None, bytes: bytes.to_vec() }
 }
 
 fn at() -> Timestamp {
@@ -63,13 +56,15 @@ fn however_bytes_are_cut_the_log_is_the_same_and_each_line_is_there_once() {
     for size in 1..=text.len() {
         let (mut logs, mut stored) = (Logs::default(), Stored::default());
         for piece in text.chunks(size) {
-            let (_, written) = logs.append(&append("s", Stream::Stdout, piece), at(), u64::MAX).unwrap();
+            let (_, written) = logs
+                .append(&append("s", Stream::Stdout, piece), &MaskedCounts::new(), at(), u64::MAX)
+                .unwrap();
             stored.keep(written);
             // Whoever comes after reads back what was stored.
             logs = Logs::load(stored.logs.values().cloned()).unwrap();
         }
         assert_eq!(logs.next_pos(), 3);
-        stored.keep(logs.end(Some(("s", 1)), at()));
+        stored.keep(logs.end("s", 1, at()));
         let log = logs.get("s", 1).unwrap();
         assert_eq!((log.digest(), log.bytes, log.lines_recorded()), (Digest::of(text), text.len() as u64, 4));
         assert_eq!(stored.bytes(0), text);
@@ -90,10 +85,14 @@ fn two_streams_and_two_logs_do_not_cut_each_others_lines() {
         ("a", Stream::Stdout, "put\n"),
         ("a", Stream::Stderr, "or\nrest"),
     ] {
-        let (_, written) = logs.append(&append(step, stream, bytes.as_bytes()), at(), u64::MAX).unwrap();
+        let (_, written) = logs
+            .append(&append(step, stream, bytes.as_bytes()), &MaskedCounts::new(), at(), u64::MAX)
+            .unwrap();
         stored.keep(written);
     }
-    stored.keep(logs.end(None, at()));
+    for step in ["a", "b"] {
+        stored.keep(logs.end(step, 1, at()));
+    }
     let texts: Vec<String> = stored.lines().into_iter().map(|line| line.text).collect();
     assert_eq!(texts, ["other", "output", "error", "rest", "b"]);
     assert_eq!(stored.bytes(0), b"outerrput\nor\nrest");
@@ -104,9 +103,13 @@ fn a_line_without_end_is_shown_in_pieces() {
     let long = vec![b'x'; MAX_CHUNK_BYTES];
     let (mut logs, mut stored) = (Logs::default(), Stored::default());
     for _ in 0..3 {
-        stored.keep(logs.append(&append("s", Stream::Stdout, &long), at(), u64::MAX).unwrap().1);
+        stored.keep(
+            logs.append(&append("s", Stream::Stdout, &long), &MaskedCounts::new(), at(), u64::MAX).unwrap().1,
+        );
     }
-    stored.keep(logs.append(&append("s", Stream::Stdout, b"end\n"), at(), u64::MAX).unwrap().1);
+    stored.keep(
+        logs.append(&append("s", Stream::Stdout, b"end\n"), &MaskedCounts::new(), at(), u64::MAX).unwrap().1,
+    );
     let sizes: Vec<usize> = stored.lines().iter().map(|line| line.text.len()).collect();
     assert_eq!(sizes, [long.len(), long.len(), long.len(), 3]);
     assert_eq!(logs.get("s", 1).unwrap().lines_recorded(), 1);
@@ -116,16 +119,25 @@ fn a_line_without_end_is_shown_in_pieces() {
 fn a_log_takes_bytes_at_its_end_until_it_is_ended_or_full() {
     let mut logs = Logs::default();
     let bytes_at = |offset| LogAppend { offset: Some(offset), ..append("s", Stream::Stdout, b"12345") };
-    assert_eq!(logs.append(&bytes_at(1), at(), 12).unwrap_err(), LogRefusal::OffsetMismatch { offset: 0 });
-    assert_eq!(logs.all().len(), 0);
-    let (receipt, _) = logs.append(&bytes_at(0), at(), 12).unwrap();
-    assert_eq!(receipt, LogReceipt { offset: 5, lines: 0, log_pos: 0 });
-    assert_eq!(logs.append(&bytes_at(0), at(), 12).unwrap_err(), LogRefusal::OffsetMismatch { offset: 5 });
-    logs.append(&bytes_at(5), at(), 12).unwrap();
-    assert_eq!(logs.append(&bytes_at(10), at(), 12).unwrap_err(), LogRefusal::TooLarge { max_bytes: 12 });
-    logs.end(None, at());
     assert_eq!(
-        logs.append(&bytes_at(10), at(), 1 << 20).unwrap_err(),
+        logs.append(&bytes_at(1), &MaskedCounts::new(), at(), 12).unwrap_err(),
+        LogRefusal::OffsetMismatch { offset: 0 }
+    );
+    assert_eq!(logs.all().len(), 0);
+    let (receipt, _) = logs.append(&bytes_at(0), &MaskedCounts::new(), at(), 12).unwrap();
+    assert_eq!(receipt, LogReceipt { offset: 5, lines: 0, log_pos: 0 });
+    assert_eq!(
+        logs.append(&bytes_at(0), &MaskedCounts::new(), at(), 12).unwrap_err(),
+        LogRefusal::OffsetMismatch { offset: 5 }
+    );
+    logs.append(&bytes_at(5), &MaskedCounts::new(), at(), 12).unwrap();
+    assert_eq!(
+        logs.append(&bytes_at(10), &MaskedCounts::new(), at(), 12).unwrap_err(),
+        LogRefusal::TooLarge { max_bytes: 12 }
+    );
+    logs.end("s", 1, at());
+    assert_eq!(
+        logs.append(&bytes_at(10), &MaskedCounts::new(), at(), 1 << 20).unwrap_err(),
         LogRefusal::Ended { step_id: "s".into(), attempt: 1 }
     );
 }

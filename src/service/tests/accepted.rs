@@ -133,14 +133,8 @@ fn perform(
         Act::Log(id, attempt, stdout, n) => {
             let stream = if stdout { Stream::Stdout } else { Stream::Stderr };
             let bytes = "some text\n".bytes().cycle().take(n).collect();
-            let append = LogAppend {
-                step_id: format!("s{id}"),
-                attempt: attempt.into(),
-                stream,
-                offset: None,
-                bytes,
-                masked: BTreeMap::new(),
-            };
+            let append =
+                LogAppend { step_id: format!("s{id}"), attempt: attempt.into(), stream, offset: None, bytes };
             RUNTIME.block_on(world.service.append_log(run, append, &Caller::Local))?;
         }
     }

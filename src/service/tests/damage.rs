@@ -27,7 +27,6 @@ fn stored() -> (World, String, String) {
                 stream: Stream::Stdout,
                 offset: None,
                 bytes: text.into(),
-                masked: std::collections::BTreeMap::new(),
             };
             RUNTIME.block_on(world.service.append_log(run, append, &Caller::Local)).unwrap();
         }
