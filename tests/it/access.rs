@@ -456,3 +456,28 @@ fn another_address_needs_a_token_and_somebody_who_speaks_tls() {
     assert_eq!(server.request("GET", "/healthz", &[("Host", "ci.example.org")], b"").status, 200);
     assert_eq!(server.request("GET", "/v1/runs", &[("Host", "ci.example.org")], b"").status, 401);
 }
+
+#[test]
+fn a_download_ends_with_the_token_that_asked_for_it() {
+    let guarded = Guarded::new();
+    let (run, ..) = guarded.runs("acme/widget", 1);
+    let (bearer, log) = (format!("Bearer {}", guarded.admin), format!("/v1/runs/{run}/logs?step_id=s"));
+    let line = [vec![b'x'; 1023], vec![b'\n']].concat();
+    let sent = line.repeat(48 << 10);
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "text/plain")];
+    assert_eq!(guarded.server.request("POST", &log, &headers, &sent).status, 200);
+    let made = guarded.admin("POST", "/v1/tokens", &json!({ "name": "gone", "role": "reader" }));
+    let mut stream = std::net::TcpStream::connect(&guarded.server.address).unwrap();
+    let request = format!(
+        "GET {log} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+        made["token"].as_str().unwrap()
+    );
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut answer = vec![0; 1 << 10];
+    std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    guarded.admin("DELETE", &format!("/v1/tokens/{}", made["id"].as_str().unwrap()), &json!({}));
+    // What was under way arrives, and no more; how the connection ends does not matter.
+    let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
+    assert!(answer.len() < sent.len(), "{} bytes of {}", answer.len(), sent.len());
+}
