@@ -58,7 +58,8 @@ async fn follow(mut services: watch::Receiver<Arc<Service>>, run: String, from: 
             Some(last) => Begin::After(last.to_string()),
             None => Begin::From(from),
         };
-        let Some(mut followed) = service.follow_run(&run, Filter::default(), Some(begin)).await.unwrap() else {
+        let Some(mut followed) = service.follow_run(&run, Filter::default(), Some(begin)).await.unwrap()
+        else {
             return told;
         };
         loop {
