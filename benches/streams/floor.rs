@@ -14,19 +14,23 @@ pub(crate) fn serve() {
     println!("{}", listener.local_addr().unwrap());
     let subscribers = Arc::new(Mutex::new(Vec::new()));
     for stream in listener.incoming() {
-        let mut stream = stream.unwrap();
-        let mut request = Vec::new();
-        read_head(&mut stream, &mut request);
-        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-        if request.starts_with(b"GET") {
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hi\n\n";
-            stream.write_all(head.as_bytes()).unwrap();
-            subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
-        } else {
-            let subscribers = subscribers.clone();
-            std::thread::spawn(move || fan_out(stream, request, &subscribers));
-        }
+        let (stream, subscribers) = (stream.unwrap(), subscribers.clone());
+        std::thread::spawn(move || take_in(stream, &subscribers));
     }
+}
+
+/// Whoever asks is a subscriber; the other one publishes.
+fn take_in(mut stream: TcpStream, subscribers: &Mutex<Vec<TcpStream>>) {
+    let mut request = Vec::new();
+    read_head(&mut stream, &mut request);
+    if !request.starts_with(b"GET") {
+        return fan_out(stream, request, subscribers);
+    }
+    stream.set_nodelay(true).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hi\n\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
 }
 
 /// Sends the body of each request to everybody, then answers it.
