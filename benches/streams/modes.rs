@@ -96,7 +96,7 @@ pub(crate) const MODES: [Mode; 5] = [
             Column::told("stalled: sent away", ""),
             Column::told("stalled: have all in the end", ""),
         ],
-        cases: |_| vec![stall_case(450, 0), stall_case(450, 50)],
+        cases: |_| vec![stall_case(100, 0), stall_case(100, 20)],
         has_floor: false,
     },
     Mode {
@@ -230,7 +230,7 @@ fn stall(ground: &Ground<'_>, kind: Kind, reading: usize, stalled: usize) -> Vec
     let memory = target.resident_kib();
     crowd.stall();
     // Some megabytes for each: more than the sockets take.
-    crowd.fan_out(Pace::Rate(30.0), 16, if ground.quick { 8.0 } else { 30.0 });
+    crowd.fan_out(Pace::Rate(30.0), 16, if ground.quick { 10.0 } else { 30.0 });
     let memory_after = target.resident_kib();
     let complete = crowd.resume(5.0);
     let (tally, missing) = (&crowd.tally, crowd.missing());
