@@ -219,14 +219,14 @@ impl<'a> Crowd<'a> {
             Err(error) if error.kind() != ErrorKind::Interrupted => panic!("{error}"),
             _ => (),
         }
-        let tokens: Vec<Token> = self.events.iter().map(|event| event.token()).collect();
-        for token in tokens {
-            if token == PUBLISHER { self.publisher.go_on() } else { self.read(token.0) }
+        let due: Vec<_> = self.events.iter().map(|event| (event.token(), event.is_read_closed())).collect();
+        for (token, ends) in due {
+            if token == PUBLISHER { self.publisher.go_on() } else { self.read(token.0, ends) }
         }
     }
 
     /// Reads what is there for a subscriber; one who is done or was sent away leaves.
-    fn read(&mut self, index: usize) {
+    fn read(&mut self, index: usize, ends: bool) {
         let Some(subscriber) = self.subscribers[index].as_mut() else { return };
         let was_ready = subscriber.ready;
         let stays = loop {
@@ -244,8 +244,8 @@ impl<'a> Crowd<'a> {
                     if subscriber.role == Role::Guest(0) {
                         break false;
                     }
-                    // A short read has taken all there was; what comes after it wakes anew.
-                    if read < self.buffer.len() {
+                    // A short read has taken all there was; what comes after it wakes anew, but for an end that was told already.
+                    if read < self.buffer.len() && !ends {
                         break true;
                     }
                 }

@@ -73,7 +73,7 @@ pub(crate) const MODES: [Mode; 5] = [
             Column::told("missing", ""),
         ],
         cases: |quick| {
-            let subscribers = if quick { 20 } else { 200 };
+            let subscribers = if quick { 20 } else { 100 };
             vec![(
                 format!("{subscribers} × 10,000"),
                 Box::new(move |ground, kind| replay(ground, kind, subscribers, 10_000)),
