@@ -110,12 +110,13 @@ pub(crate) const MODES: [Mode; 5] = [
             Column::compared("p99 of those who stay", " ms", 2),
             Column::told("memory before", " MiB"),
             Column::told("after the first", " MiB"),
+            Column::told("after half", " MiB"),
             Column::told("after the last", " MiB"),
             Column::told("gaps", ""),
             Column::told("closed", ""),
         ],
         cases: |quick| {
-            let rounds = if quick { 2 } else { 5 };
+            let rounds = if quick { 2 } else { 12 };
             vec![(rounds.to_string(), Box::new(move |ground, kind| storm(ground, kind, rounds)))]
         },
         has_floor: false,
@@ -272,6 +273,7 @@ fn storm(ground: &Ground<'_>, kind: Kind, rounds: usize) -> Vec<f64> {
         tally.latencies.at(0.99),
         memory[0] / 1024.0,
         memory[1] / 1024.0,
+        memory[rounds / 2] / 1024.0,
         memory[rounds] / 1024.0,
         tally.gaps as f64,
         tally.closed as f64,
