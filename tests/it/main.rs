@@ -62,3 +62,5 @@ mod stores;
 #[cfg(all(feature = "client", feature = "service"))]
 mod tls;
 mod vectors;
+#[cfg(feature = "client")]
+mod watch;
