@@ -11,6 +11,7 @@
 //! | `journal` | a run's state as a fold of its records, and what it answers to a request |
 //! | `store` | the contract of a store, every stored key, journals in an embedded engine |
 //! | `logs` | what steps wrote: chunks, lines, digests |
+//! | `events` | hints: names, filters, streams in memory, and who follows them |
 //! | `figures` | what is counted by the layers after it |
 //! | `append` | the hot path: a lane for each run, one committer for all |
 //! | `service` | what can be asked: runs, entries, gates, closing and sealing, envelopes, keys |
@@ -36,6 +37,8 @@ mod append;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "service")]
+pub mod events;
 pub mod evidence;
 #[cfg(feature = "client")]
 mod exec;

@@ -19,7 +19,14 @@ const MAX_WAITING: usize = 16_384;
 
 struct Job {
     batches: Vec<Batch>,
-    done: oneshot::Sender<Vec<Outcome>>,
+    done: oneshot::Sender<Vec<Committed>>,
+}
+
+/// What became of a batch, and the batch, for who tells of what is durable.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) batch: Batch,
+    pub(crate) outcome: Outcome,
 }
 
 /// Keeps some disk free, so that it is we who say no and not a write in the middle.
@@ -85,18 +92,19 @@ impl Committer {
     }
 
     /// Durable once it returns `Done`; an outcome for each batch.
-    pub(crate) async fn commit(&self, batches: Vec<Batch>) -> Vec<Outcome> {
+    pub(crate) async fn commit(&self, batches: Vec<Batch>) -> Vec<Committed> {
         let count = batches.len();
         let (done, outcomes) = oneshot::channel();
         let sent = match &self.jobs {
             Some(jobs) => jobs.send(Job { batches, done }).await.is_ok(),
             None => false,
         };
-        match outcomes.await {
-            Ok(outcomes) => outcomes,
-            Err(_) if sent => vec![Outcome::Poisoned("the writer has died".into()); count],
-            Err(_) => vec![Outcome::Unavailable("the service is stopping".into()); count],
-        }
+        let lost = match outcomes.await {
+            Ok(committed) => return committed,
+            Err(_) if sent => Outcome::Poisoned("the writer has died".into()),
+            Err(_) => Outcome::Unavailable("the service is stopping".into()),
+        };
+        (0..count).map(|_| Committed { batch: Batch::default(), outcome: lost.clone() }).collect()
     }
 }
 
@@ -135,10 +143,11 @@ fn write_all(
             None => store.commit(&batches),
         };
         ledger.enter(&batches, &outcomes, begun.elapsed());
-        let mut outcomes = outcomes.into_iter();
+        let committed = |(batch, outcome)| Committed { batch, outcome };
+        let mut committed = batches.into_iter().zip(outcomes).map(committed);
         for (done, count) in answers.into_iter().zip(counts) {
             // Who asked may have gone; it is written all the same.
-            let _ = done.send(outcomes.by_ref().take(count).collect());
+            let _ = done.send(committed.by_ref().take(count).collect());
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::committer::Committed;
 use super::lane::{Ask, Done, Job, Lane, Lanes, Loaded, Queue};
 use super::rejection::Rejection;
 use crate::evidence::canonical;
@@ -17,6 +18,8 @@ use crate::store::{Batch, LineEnd, LogBatch, StoreError};
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// From this size on deciding is told to the scheduler, which gives the other tasks to other threads.
 const LARGE_BYTES: usize = 16 << 10;
+/// And telling, from so many records on.
+const LARGE_RECORDS: usize = 64;
 
 /// The work on one lane, until nothing waits in it. Dropped halfway, the lane is free, and the run is read back.
 pub(super) struct Drive {
@@ -91,15 +94,14 @@ impl Drive {
         let standing = loaded.run.standing();
         if !batch.records.is_empty() || !batch.keys.is_empty() || !batch.logs.logs.is_empty() {
             batch.standing = Some(standing.clone());
-            let outcome = self.lanes.committer.commit(vec![batch]).await.pop();
-            let rejection = match outcome {
-                Some(outcome) => Rejection::of(outcome),
-                None => Some(Rejection::Unavailable("no outcome".into())),
+            let batch = match self.commit(batch).await {
+                Ok(batch) => batch,
+                Err(rejection) => {
+                    reply_all(replies.into_iter().map(|(_, reply)| reply), &rejection);
+                    return None;
+                }
             };
-            if let Some(rejection) = rejection {
-                reply_all(replies.into_iter().map(|(_, reply)| reply), &rejection);
-                return None;
-            }
+            self.tell(&loaded, &batch);
             loaded.run.settle();
             let recorded = standing.counts.gates;
             self.lane.gates.send_if_modified(|known| std::mem::replace(known, recorded) != recorded);
@@ -123,6 +125,20 @@ impl Drive {
             let _ = reply.send(answer);
         }
         (!rewritten).then_some(loaded)
+    }
+
+    /// Makes a batch durable, and gives it back.
+    async fn commit(&self, batch: Batch) -> Result<Batch, Rejection> {
+        let committed = self.lanes.committer.commit(vec![batch]).await.pop();
+        let Committed { batch, outcome } =
+            committed.ok_or_else(|| Rejection::Unavailable("no outcome".into()))?;
+        Rejection::of(outcome).map_or(Ok(batch), Err)
+    }
+
+    /// Tells who watches of what is durable.
+    fn tell(&self, loaded: &Loaded, batch: &Batch) {
+        let tell = || self.lanes.hub.recorded(loaded.run.overview(), &batch.records);
+        if batch.records.len() > LARGE_RECORDS { tokio::task::block_in_place(tell) } else { tell() }
     }
 
     fn decide(

@@ -9,6 +9,7 @@ use super::Surroundings;
 use super::committer::Committer;
 use super::drive::Drive;
 use super::rejection::Rejection;
+use crate::events::Hub;
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::journal::{Abort, Answer, Append, Close, NewGate, Resolution, Run, Standing};
@@ -96,6 +97,8 @@ pub(crate) struct Lanes {
     pub(super) store: Arc<dyn Store>,
     pub(super) committer: Arc<Committer>,
     pub(super) surroundings: Arc<Surroundings>,
+    /// Told of what is durable.
+    pub(super) hub: Arc<Hub>,
 }
 
 impl Lanes {
@@ -103,8 +106,9 @@ impl Lanes {
         store: Arc<dyn Store>,
         committer: Arc<Committer>,
         surroundings: Arc<Surroundings>,
+        hub: Arc<Hub>,
     ) -> Arc<Self> {
-        Arc::new(Self { lanes: Mutex::default(), store, committer, surroundings })
+        Arc::new(Self { lanes: Mutex::default(), store, committer, surroundings, hub })
     }
 
     /// Asks a run. What is answered is durable. `bytes` is about how large the request is.

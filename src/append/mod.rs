@@ -31,6 +31,8 @@ pub(crate) struct Surroundings {
     pub(crate) periods: Periods,
     /// How many bytes the logs of a run may have.
     pub(crate) max_log_bytes: u64,
+    /// How many may follow streams at once.
+    pub(crate) max_subscribers: usize,
     /// When the service started.
     pub(crate) started_at: Timestamp,
 }

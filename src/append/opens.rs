@@ -165,17 +165,21 @@ impl Drive {
                 answers
             });
             let Round { batches, runs, .. } = round;
-            let outcomes = match batches.is_empty() {
+            let committed = match batches.is_empty() {
                 true => Vec::new(),
                 false => opens.committer.commit(batches).await,
             };
-            let rejections: Vec<Option<Rejection>> = outcomes.into_iter().map(Rejection::of).collect();
+            let (batches, rejections): (Vec<Batch>, Vec<Option<Rejection>>) =
+                committed.into_iter().map(|done| (done.batch, Rejection::of(done.outcome))).unzip();
             if rejections.iter().any(Option::is_some) {
                 counters.clear();
             }
             // Before anybody can ask for them.
-            for (run, _) in runs.iter().zip(&rejections).filter(|(_, rejection)| rejection.is_none()) {
-                run.iter().for_each(|run| opens.lanes.admit(run.clone()));
+            for ((run, batch), _) in runs.iter().zip(&batches).zip(&rejections).filter(|(_, no)| no.is_none())
+            {
+                let Some(run) = run else { continue };
+                opens.lanes.hub.recorded(run.overview(), &batch.records);
+                opens.lanes.admit(run.clone());
             }
             for (answer, reply) in answers {
                 let answer = match answer {

@@ -56,6 +56,9 @@ pub(super) struct ServeArguments {
     /// The logs of a run may have so many bytes in all
     #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "SEALSTONE_MAX_LOG")]
     max_log: Bytes,
+    /// How many streams may be followed at once; more are answered 503
+    #[arg(long, value_name = "N", default_value = "16384", env = "SEALSTONE_MAX_SUBSCRIBERS")]
+    max_subscribers: usize,
     /// Requests a second that one token may make, and at once; more are answered 429
     #[arg(long, value_name = "N", env = "SEALSTONE_RATE_LIMIT", value_parser = clap::value_parser!(u32).range(1..))]
     rate_limit: Option<u32>,
@@ -129,7 +132,11 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<u8, Failure> {
         tokio::spawn(Service::sweep(service.clone()));
         let places = Places::new(connections, service.figures().clone());
         let site = Site { https: tls.is_some() || arguments.behind_proxy };
-        serve(listener, tls, router(service.clone(), site), places, asked_to_end(&arguments.log)).await;
+        let end = async {
+            asked_to_end(&arguments.log).await;
+            service.end_streams();
+        };
+        serve(listener, tls, router(service.clone(), site), places, end).await;
         tracing::info!("ended");
         Ok(0)
     });
@@ -187,6 +194,7 @@ fn start(
             abort_grace_ms: arguments.abort_grace.ms,
         },
         max_log_bytes: arguments.max_log.0,
+        max_subscribers: arguments.max_subscribers,
         started_at: machine::now(),
     };
     let disk =

@@ -1,11 +1,16 @@
 //! A connection that is given up when what we say is taken too slowly.
 
+use std::convert::Infallible;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -19,6 +24,22 @@ pub(super) struct Impatient<S> {
     stream: S,
     /// Since a write had to wait.
     waiting: Option<Waiting>,
+    patience: Patience,
+}
+
+/// How much a reader has to take. An answer that keeps nothing for who reads it slowly can be content with anything at all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    /// From now on whatever is taken is enough.
+    pub(super) fn with_slow(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn enough_bytes(&self) -> usize {
+        if self.0.load(Ordering::Relaxed) { 1 } else { ENOUGH_BYTES }
+    }
 }
 
 struct Waiting {
@@ -26,16 +47,30 @@ struct Waiting {
     taken_bytes: usize,
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for Patience {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
 impl<S> Impatient<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, waiting: None }
+        Self { stream, waiting: None, patience: Patience::default() }
+    }
+
+    /// What says how patient it is.
+    pub(super) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 
     fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
+            let enough_bytes = self.patience.enough_bytes();
             self.waiting = self.waiting.take().and_then(|waiting| {
                 let taken_bytes = waiting.taken_bytes.saturating_add(bytes);
-                (taken_bytes < ENOUGH_BYTES).then_some(Waiting { taken_bytes, ..waiting })
+                (taken_bytes < enough_bytes).then_some(Waiting { taken_bytes, ..waiting })
             });
         }
         if written.is_ready() {
@@ -91,6 +126,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 
 #[cfg(test)]
 mod tests {
+    use axum::extract::FromRequestParts;
+    use axum::http::request::Parts;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;

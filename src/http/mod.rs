@@ -6,6 +6,8 @@ mod body;
 mod closing;
 mod entries;
 mod envelopes;
+mod events;
+mod follow;
 mod gates;
 mod gathered;
 mod guard;
@@ -28,6 +30,7 @@ mod route;
 mod runs;
 mod serve;
 mod session;
+mod sse;
 mod tell;
 mod tls;
 mod tokens;
@@ -51,6 +54,8 @@ fn routes() -> Vec<Route> {
         post("/v1/runs", runs::open, runs::about_open()),
         get("/v1/runs/{run}", runs::snapshot, runs::about_snapshot()),
         post("/v1/runs/{run}/entries", entries::append, entries::about_append()),
+        get("/v1/runs/{run}/events", events::of_run, events::about_of_run()),
+        get("/v1/events", events::of_all, events::about_of_all()),
         get("/v1/runs/{run}/logs", logs::read, logs::about_read()),
         head("/v1/runs/{run}/logs", logs::offset, logs::about_offset()),
         post("/v1/runs/{run}/logs", logs::append, logs::about_append()),

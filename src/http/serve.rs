@@ -5,7 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -24,7 +27,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take once the service is to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves until `end` is there; then requests under way are answered, and no more taken.
+/// Serves until `end` is there; then requests under way are answered, and no more taken. What never ends by itself has to be ended
+/// with `end`.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -49,13 +53,18 @@ pub(crate) async fn serve(
             Ok((stream, _)) => {
                 // Answers are small and awaited: none waits for the next one to fill a segment.
                 let _ = stream.set_nodelay(true);
-                let service = TowerToHyperService::new(router.clone());
+                let stream = Impatient::new(stream);
+                let (patience, router) = (stream.patience(), TowerToHyperService::new(router.clone()));
+                let service = service_fn(move |mut request: Request<Incoming>| {
+                    // For answers that say how patient we are with who takes them.
+                    request.extensions_mut().insert(patience.clone());
+                    router.call(request)
+                });
                 let place = places.take(permit);
                 let (http, watcher, tls) = (http.clone(), connections.watcher(), tls.clone());
                 // A connection that breaks concerns nobody else.
                 tokio::spawn(async move {
                     let _place = place;
-                    let stream = Impatient::new(stream);
                     let Some(tls) = tls else {
                         let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
                         return;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::access::Action;
 use crate::append::Rejection;
+use crate::events::Full;
 use crate::journal::{Refusal, State};
 use crate::logs::LogRefusal;
 use crate::store::StoreError;
@@ -47,6 +48,8 @@ pub(crate) enum ServiceError {
     SessionNone,
     /// The run is closed, and could not be sealed yet.
     SealPending { why: String },
+    /// As many follow streams as may.
+    SubscribersFull { max: usize },
 }
 
 impl ServiceError {
@@ -78,6 +81,7 @@ impl ServiceError {
             ServiceError::SessionGone => ("session_invalid", 401),
             ServiceError::SessionNone => ("session_not_found", 404),
             ServiceError::SealPending { .. } => ("seal_pending", 503),
+            ServiceError::SubscribersFull { .. } => ("subscribers_full", 503),
             ServiceError::Rejected(Rejection::Busy) => ("busy", 503),
             ServiceError::Rejected(Rejection::DiskFull { .. }) => ("disk_full", 507),
             ServiceError::Rejected(Rejection::Log(refusal @ LogRefusal::TooLarge { .. })) => {
@@ -192,6 +196,10 @@ impl fmt::Display for ServiceError {
                 f,
                 "the run is closed and its record safe, but it cannot be sealed now: {why}; it is tried again, ask later"
             ),
+            ServiceError::SubscribersFull { max } => write!(
+                f,
+                "{max} streams are followed already (--max-subscribers); try again later, or follow several runs in one stream: /v1/events?run=A&run=B"
+            ),
             ServiceError::Rejected(rejection) => match rejection {
                 Rejection::Busy => f.write_str("too many requests wait; try again"),
                 Rejection::DiskFull { free_bytes, min_free_bytes } => write!(
@@ -220,6 +228,12 @@ impl std::error::Error for ServiceError {}
 impl From<Rejection> for ServiceError {
     fn from(rejection: Rejection) -> Self {
         ServiceError::Rejected(rejection)
+    }
+}
+
+impl From<Full> for ServiceError {
+    fn from(full: Full) -> Self {
+        ServiceError::SubscribersFull { max: full.max_subscribers }
     }
 }
 

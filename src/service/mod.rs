@@ -18,6 +18,7 @@ mod projects;
 mod runs;
 mod sealer;
 mod sessions;
+mod streams;
 mod sweeper;
 #[cfg(test)]
 #[allow(
@@ -45,16 +46,21 @@ pub(crate) use gates::GateView;
 pub(crate) use keys::{KeyRefused, Signing};
 pub(crate) use lists::RunFilter;
 pub(crate) use logs::{FoundLog, LinePage};
+pub(crate) use streams::{Among, Begin, Followed};
 
 use tokio::sync::Semaphore;
 
 use self::keys::Keys;
 use self::sealer::Sealer;
 use crate::append::{Committer, DiskGuard, Lanes, Opens, Surroundings};
+use crate::events::Hub;
+use crate::evidence::time::Timestamp;
 use crate::store::{Store, StoreError};
 
 /// How many whole envelopes are read and sent at once: each may have tens of megabytes.
 const WHOLE_AT_ONCE: usize = 16;
+/// How many stretches of journals and logs are read at once for who watches: each may have some megabytes.
+const LOADS_AT_ONCE: usize = 4;
 /// How many files are judged at once: each may take gigabytes.
 const JUDGED_AT_ONCE: usize = 2;
 
@@ -66,6 +72,9 @@ pub(crate) struct Service {
     sealer: Arc<Sealer>,
     gatekeeper: Gatekeeper,
     committer: Arc<Committer>,
+    hub: Arc<Hub>,
+    /// For journals and logs that are read for who watches.
+    loads: Arc<Semaphore>,
     /// For whole envelopes that are read, until they are sent.
     whole: Arc<Semaphore>,
     /// Some run that is there.
@@ -90,7 +99,8 @@ impl Service {
         let guard = disk.map(|(path, min_free_bytes)| DiskGuard { path, min_free_bytes });
         let committer = Committer::start(store.clone(), guard, Arc::default());
         let committer = Arc::new(committer.map_err(|error| StoreError::Engine(error.to_string()))?);
-        let lanes = Lanes::new(store.clone(), committer.clone(), surroundings.clone());
+        let hub = new_hub(&surroundings);
+        let lanes = Lanes::new(store.clone(), committer.clone(), surroundings.clone(), hub.clone());
         let opens = Opens::new(store.clone(), committer.clone(), lanes.clone(), surroundings.clone());
         let sealer =
             Sealer::new(store.clone(), lanes.clone(), committer.clone(), surroundings.clone(), keys.clone());
@@ -104,12 +114,31 @@ impl Service {
             sealer,
             gatekeeper,
             committer,
+            hub,
+            loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)),
             whole,
             judging,
             another: Arc::default(),
             surroundings,
             keys,
         }))
+    }
+
+    /// Ends all streams, and every one that is asked for later.
+    pub(crate) fn end_streams(&self) {
+        self.hub.shut();
+    }
+
+    /// The time, as the service sees it.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.surroundings.now)()
+    }
+
+    /// A random number below that one.
+    pub(crate) fn random_below(&self, end: u64) -> u64 {
+        let mut random = [0; 8];
+        (self.surroundings.random)(&mut random);
+        u64::from_be_bytes(random).checked_rem(end).unwrap_or_default()
     }
 
     /// Reads from the store without holding up other tasks.
@@ -123,4 +152,11 @@ impl Service {
             Err(error) => Err(ServiceError::unavailable(error)),
         }
     }
+}
+
+/// The streams of this start of the service: ids of another one are of no use.
+fn new_hub(surroundings: &Surroundings) -> Arc<Hub> {
+    let mut epoch = [0; 4];
+    (surroundings.random)(&mut epoch);
+    Hub::new(&format!("{:x}", u32::from_be_bytes(epoch)), surroundings.max_subscribers)
 }

@@ -97,7 +97,7 @@ impl Sealer {
             });
             let batch =
                 Batch { evidence_id: evidence_id.to_owned(), chunks: numbered.collect(), ..Batch::default() };
-            match self.committer.commit(vec![batch]).await.pop() {
+            match self.committer.commit(vec![batch]).await.pop().map(|committed| committed.outcome) {
                 Some(Outcome::Done) => {}
                 outcome => return Err(format!("the sealed file could not be stored: {outcome:?}")),
             }

@@ -113,16 +113,17 @@ fn each_library_that_matters_has_one_user() {
 }
 
 /// A module, and those that it may see besides itself.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("evidence", &[]),
     ("files.rs", &["evidence"]),
     ("journal", &["evidence"]),
     ("store", &["evidence", "journal", "files"]),
     ("logs", &["evidence"]),
     ("figures", &[]),
-    ("append", &["evidence", "journal", "store", "logs", "figures"]),
-    ("service", &["evidence", "journal", "store", "logs", "figures", "append"]),
-    ("http", &["evidence", "journal", "figures", "service"]),
+    ("events", &["evidence", "journal"]),
+    ("append", &["evidence", "journal", "store", "logs", "events", "figures"]),
+    ("service", &["evidence", "journal", "store", "logs", "events", "figures", "append"]),
+    ("http", &["evidence", "journal", "events", "figures", "service"]),
     ("client", &["evidence"]),
     ("exec", &["evidence", "files"]),
 ];

@@ -11,8 +11,9 @@ use crate::journal::{OF_THE_FINISHED, OF_THE_SERVICE, State};
 use crate::service::Role;
 
 /// The published schemas, by the names that they have here and their files.
-const PUBLISHED: [(&str, &str, &str); 4] = [
+const PUBLISHED: [(&str, &str, &str); 5] = [
     ("Envelope", "envelope.v1.json", include_str!("../../../schemas/envelope.v1.json")),
+    ("Event", "event.v1.json", include_str!("../../../schemas/event.v1.json")),
     ("Keyring", "keyring.v1.json", include_str!("../../../schemas/keyring.v1.json")),
     ("SealedEnvelope", "sealed-envelope.v1.json", include_str!("../../../schemas/sealed-envelope.v1.json")),
     ("Verification", "verification.v1.json", include_str!("../../../schemas/verification.v1.json")),

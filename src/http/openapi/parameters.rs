@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::schema::{any_text, count, digest, flag, id, many, number, one_of, path_id, time, uri, uuid};
+use crate::events::Preset;
 use crate::evidence::envelope::RESULTS;
 use crate::evidence::verify::Expected;
 use crate::journal::State;
@@ -37,15 +38,21 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
         "from_line" => ("The first line, from 0.", count()),
         "gate_id" => ("A gate of the run.", id()),
         "head" => ("`SEQ:HASH`: a head that was kept, and must be in the chain.", many(kept_head())),
+        "heartbeat" => ("Seconds after which the stream says that it is there.", number(5, 60, 15)),
         "id" => ("The id of a token.", uuid()),
         "label" => (
             "`name:value`: a label that the run has.",
             many(json!({ "type": "string", "pattern": "^[^:]*:" })),
         ),
+        "last_event_id" => ("Like `Last-Event-ID`, for who cannot send that.", any_text()),
         "limit" => ("How many at most.", number(1, 1_000, 100)),
         "lines" => ("How many lines at most.", number(1, 10_000, 1_000)),
         "opened_after" => ("Runs opened after it.", time()),
         "opened_before" => ("Runs opened before it.", time()),
+        "preset" => (
+            "Which events: `debug` and `all` are all but log lines.",
+            one_of(Preset::ALL.map(Preset::as_str)),
+        ),
         "project" => ("A project.", path_id()),
         "result" => ("How the run ended.", one_of(RESULTS)),
         "run" => {
@@ -53,10 +60,15 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
         }
         "sealed_after" => ("Envelopes sealed after it.", time()),
         "sealed_before" => ("Envelopes sealed before it.", time()),
+        "since" => ("Begin with the first event that is not older.", time()),
         "state" => ("How far the run is.", one_of(State::ALL.map(State::as_str))),
         "trust" => ("`none`: judge without the keys of this service.", one_of(["service", "none"])),
         "step_id" => ("A step.", path_id()),
         "stream" => ("What the bytes were written to; `stdout` unless said.", one_of(["stdout", "stderr"])),
+        "types" => (
+            "Which events: names like `step_finished` or `custom:deployed`, with commas between.",
+            any_text(),
+        ),
         "wait" => ("Seconds to wait for an answer to the gate.", number(0, 60, 0)),
         "Accept-Ranges" => ("What `Range` is counted in.", one_of(["bytes"])),
         "Content-Range" => ("Which of the bytes these are, and how many there are.", any_text()),
@@ -71,6 +83,7 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
         ),
         "If-None-Match" => ("An `ETag` that is known already.", any_text()),
         "If-Range" => ("An `ETag`: of something else, all bytes are wanted.", any_text()),
+        "Last-Event-ID" => ("The `id` after which the stream goes on.", any_text()),
         "Link" => ("The next page, `rel=\"next\"`.", any_text()),
         "Location" => ("The run.", uri()),
         "Range" => ("One range, like `bytes=0-99`; several are as good as none.", any_text()),

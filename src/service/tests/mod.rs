@@ -88,6 +88,7 @@ fn surroundings(clock: &Arc<AtomicI64>, limits: Limits) -> Surroundings {
         limits,
         periods: Periods::default(),
         max_log_bytes: 1 << 20,
+        max_subscribers: 1_000,
         started_at,
     }
 }

@@ -1,0 +1,252 @@
+//! All streams of a service: who is told what.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::filter::Filter;
+use super::frame::Frame;
+use super::recorded::ToldRun;
+use super::subscription::Subscription;
+use super::topic::Topic;
+use crate::evidence::time::Timestamp;
+use crate::journal::{Body, JournalRecord, Overview};
+
+/// What a stream of one run keeps in memory while somebody follows it, and what those of all runs keep.
+const MAX_RUN_BYTES: usize = 1 << 20;
+const MAX_GLOBAL_BYTES: usize = 16 << 20;
+/// How long signals are held, and the stream of all runs is kept, when nobody follows.
+const HELD_MS: i64 = 3_600_000;
+/// Of how many runs signals are held.
+const MAX_HELD: usize = 512;
+
+/// What a stream is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stream {
+    /// The records and signals of one run.
+    Run(String),
+    /// The log lines of one run.
+    Log(String),
+    /// The records and signals of all runs.
+    Runs,
+    /// The log lines of all runs.
+    Logs,
+}
+
+/// All places are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) max_subscribers: usize,
+}
+
+/// The streams.
+pub(crate) struct Hub {
+    topics: Mutex<Topics>,
+    runs: Global,
+    logs: Global,
+    subscribers: AtomicUsize,
+    max_subscribers: usize,
+    shut: AtomicBool,
+}
+
+/// The streams of single runs: those that somebody follows, or of which signals are held. By evidence_id.
+#[derive(Default)]
+struct Topics {
+    runs: HashMap<String, Arc<Topic>>,
+    logs: HashMap<String, Arc<Topic>>,
+}
+
+/// The stream of all runs. Nothing is kept of it before somebody has followed it.
+struct Global {
+    topic: Arc<Topic>,
+    kept: AtomicBool,
+}
+
+impl Global {
+    fn new(epoch: &str) -> Self {
+        Self { topic: Arc::new(Topic::volatile(epoch, MAX_GLOBAL_BYTES)), kept: AtomicBool::new(false) }
+    }
+
+    fn followed(&self) -> Arc<Topic> {
+        self.kept.store(true, Ordering::SeqCst);
+        self.topic.clone()
+    }
+
+    fn push(&self, frames: &[Frame]) {
+        if self.kept() {
+            self.topic.push(frames);
+        }
+    }
+
+    fn kept(&self) -> bool {
+        self.kept.load(Ordering::SeqCst)
+    }
+
+    /// Keeps nothing any more where nobody follows, and nothing happened since then.
+    fn sweep(&self, since: Timestamp) {
+        if self.kept() && self.topic.followers() == 0 && self.topic.is_older(since) {
+            self.kept.store(false, Ordering::SeqCst);
+            self.topic.skip();
+        }
+    }
+}
+
+/// The place of a subscriber.
+pub(super) struct Seat {
+    hub: Arc<Hub>,
+    stream: Stream,
+}
+
+impl Seat {
+    /// The subscriber does not follow any more.
+    pub(super) fn left(&self) {
+        self.hub.subscribers.fetch_sub(1, Ordering::SeqCst);
+        let mut topics = self.hub.topics();
+        let (topics, evidence_id) = match &self.stream {
+            Stream::Run(evidence_id) => (&mut topics.runs, evidence_id),
+            Stream::Log(evidence_id) => (&mut topics.logs, evidence_id),
+            Stream::Runs | Stream::Logs => return,
+        };
+        if topics.get(evidence_id).is_some_and(|topic| topic.is_idle()) {
+            topics.remove(evidence_id);
+        }
+    }
+}
+
+impl Hub {
+    /// The epoch stands in the ids of streams of all runs: each start of a service has another.
+    pub(crate) fn new(epoch: &str, max_subscribers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            topics: Mutex::default(),
+            runs: Global::new(epoch),
+            logs: Global::new(epoch),
+            subscribers: AtomicUsize::new(0),
+            max_subscribers,
+            shut: AtomicBool::new(false),
+        })
+    }
+
+    /// How many subscribers there are.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.load(Ordering::SeqCst)
+    }
+
+    /// Follows a stream at its end, until it is dropped.
+    pub(crate) fn subscribe(self: &Arc<Self>, stream: Stream, filter: Filter) -> Result<Subscription, Full> {
+        let max_subscribers = self.max_subscribers;
+        let place = |taken: usize| (taken < max_subscribers).then_some(taken.saturating_add(1));
+        let taken = self.subscribers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, place);
+        taken.map_err(|_| Full { max_subscribers })?;
+        let mut topics = self.topics();
+        let topic = match &stream {
+            Stream::Run(evidence_id) => self.topic(&mut topics.runs, evidence_id),
+            Stream::Log(evidence_id) => self.topic(&mut topics.logs, evidence_id),
+            Stream::Runs => self.runs.followed(),
+            Stream::Logs => self.logs.followed(),
+        };
+        // It follows before anybody can find that nobody does.
+        Ok(Subscription::new(topic, filter, Seat { hub: self.clone(), stream }))
+    }
+
+    fn topic(&self, topics: &mut HashMap<String, Arc<Topic>>, evidence_id: &str) -> Arc<Topic> {
+        if let Some(topic) = topics.get(evidence_id) {
+            return topic.clone();
+        }
+        let topic = Arc::new(Topic::durable(MAX_RUN_BYTES));
+        if self.shut.load(Ordering::SeqCst) {
+            topic.shut();
+        }
+        topics.insert(evidence_id.to_owned(), topic.clone());
+        topic
+    }
+
+    /// Tells of records of a run that are durable, in their order.
+    pub(crate) fn recorded(&self, overview: &Overview, records: &[JournalRecord]) {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
+        let evidence_id = overview.evidence_id.as_str();
+        let topic = self.topics().runs.get(evidence_id).cloned();
+        let topic = topic.filter(|topic| {
+            topic.reach(first.pos);
+            topic.followers() > 0
+        });
+        if topic.is_some() || self.runs.kept() {
+            let run = ToldRun::of(overview);
+            let frames: Vec<Frame> = records.iter().map(|record| run.frame(record)).collect();
+            if let Some(topic) = &topic {
+                topic.put(first.pos, &frames);
+            }
+            self.runs.push(&frames);
+        }
+        if matches!(last.body, Body::Sealed { .. }) {
+            self.sealed(evidence_id);
+        }
+    }
+
+    /// Tells of log lines of a run that are durable, in their order, from that place on.
+    pub(crate) fn logged(&self, evidence_id: &str, log_pos: u64, frames: impl FnOnce() -> Vec<Frame>) {
+        let topic = self.topics().logs.get(evidence_id).cloned();
+        if topic.is_some() || self.logs.kept() {
+            let frames = frames();
+            if let Some(topic) = &topic {
+                topic.put(log_pos, &frames);
+            }
+            self.logs.push(&frames);
+        }
+    }
+
+    /// Tells of a signal, and holds it for who comes later.
+    pub(crate) fn signaled(&self, evidence_id: &str, frame: Frame) {
+        self.runs.push(std::slice::from_ref(&frame));
+        let topic = {
+            let mut topics = self.topics();
+            match topics.runs.get(evidence_id) {
+                Some(topic) => topic.clone(),
+                None if topics.runs.len() < MAX_HELD => self.topic(&mut topics.runs, evidence_id),
+                None => return,
+            }
+        };
+        topic.signal(frame);
+    }
+
+    /// When the last signal of a run came that is still held.
+    pub(crate) fn last_signal_at(&self, evidence_id: &str) -> Option<Timestamp> {
+        self.topics().runs.get(evidence_id).cloned()?.last_signal_at()
+    }
+
+    /// Lets go of what is older than that and nobody follows.
+    pub(crate) fn sweep(&self, now: Timestamp) {
+        let since = Timestamp::from_unix_ms(now.unix_ms().saturating_sub(HELD_MS));
+        self.runs.sweep(since);
+        self.logs.sweep(since);
+        self.topics().runs.retain(|_, topic| {
+            topic.forget_signals(since);
+            !topic.is_idle()
+        });
+    }
+
+    /// Ends all streams, and every one that is asked for later.
+    pub(crate) fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+        let topics = self.topics();
+        let all =
+            topics.runs.values().chain(topics.logs.values()).chain([&self.runs.topic, &self.logs.topic]);
+        all.for_each(|topic| topic.shut());
+    }
+
+    /// Nothing comes any more of a run that is sealed.
+    fn sealed(&self, evidence_id: &str) {
+        let mut topics = self.topics();
+        let Topics { runs, logs } = &mut *topics;
+        for topics in [runs, logs] {
+            let Some(topic) = topics.get(evidence_id) else { continue };
+            topic.end();
+            if topic.is_idle() {
+                topics.remove(evidence_id);
+            }
+        }
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,222 @@
+//! One who is told: a cursor on a topic, what of it is wanted, and what has to be loaded for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::filter::Filter;
+use super::frame::{Frame, Source};
+use super::hub::Seat;
+use super::topic::{Follower, Given, Loading, More, Then, Topic};
+use super::vocabulary::EventKind;
+
+/// Frames from a position on, at least one if there is one; why not otherwise.
+pub(crate) type Loaded = Pin<Box<dyn Future<Output = Result<Vec<Frame>, String>> + Send>>;
+/// Loads what a topic does not hold.
+pub(crate) type Loader = Box<dyn Fn(u64) -> Loaded + Send + Sync>;
+/// Which sources are wanted.
+pub(crate) type Choice = Box<dyn Fn(&Source) -> bool + Send + Sync>;
+
+/// What comes next in a stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Next {
+    /// What was taken.
+    Some,
+    /// What is missing: from a position up to another, that one not included.
+    Gap(u64, u64),
+    /// It could not be loaded; the next poll tries again.
+    Away(String),
+    /// There is nothing more of this.
+    End,
+    /// The stream ends, what it is of may go on.
+    Shut,
+}
+
+/// One thing to be told.
+pub(crate) enum Told<'f> {
+    /// As it is.
+    Frame(&'f Frame),
+    /// It was there before the subscription.
+    Replayed(&'f Frame),
+}
+
+/// Follows a topic. It holds no frames: a slow one costs nobody else anything.
+pub(crate) struct Subscription {
+    topic: Arc<Topic>,
+    follower: Follower,
+    filter: Filter,
+    choice: Option<Choice>,
+    loader: Option<Loader>,
+    loading: Option<(Loaded, Loading)>,
+    /// The run is sealed, and that was told.
+    finalized: bool,
+    /// The cursor whose id was told last.
+    told: u64,
+    /// Free again when this is dropped.
+    seat: Seat,
+}
+
+impl Subscription {
+    pub(super) fn new(topic: Arc<Topic>, filter: Filter, seat: Seat) -> Self {
+        let follower = topic.follow();
+        let told = follower.cursor;
+        Self {
+            topic,
+            follower,
+            filter,
+            choice: None,
+            loader: None,
+            loading: None,
+            finalized: false,
+            told,
+            seat,
+        }
+    }
+
+    /// Only of these sources.
+    pub(crate) fn of(mut self, choice: Choice) -> Self {
+        self.choice = Some(choice);
+        self
+    }
+
+    /// With this for what the topic does not hold. The topic reaches to that position at least.
+    pub(crate) fn loaded_by(mut self, loader: Loader, next: u64) -> Self {
+        self.topic.reach(next);
+        self.loader = Some(loader);
+        self
+    }
+
+    /// Nothing comes after what there is: the run was sealed before.
+    pub(crate) fn ended(self) -> Self {
+        self.topic.end();
+        self
+    }
+
+    /// From that position on.
+    pub(crate) fn from(mut self, at: u64) -> Self {
+        self.follower.cursor = at;
+        self.told = at;
+        self
+    }
+
+    /// The position after the last one there is.
+    pub(crate) fn end(&self) -> u64 {
+        self.topic.next()
+    }
+
+    /// The first position in memory.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.topic.oldest()
+    }
+
+    /// The first position in memory of something that is not older.
+    pub(crate) fn since(&self, at: crate::evidence::time::Timestamp) -> u64 {
+        self.topic.since(at)
+    }
+
+    /// The position in an id; `None` if it is none of this stream.
+    pub(crate) fn position(&self, id: &str) -> Option<u64> {
+        self.topic.position(id)
+    }
+
+    /// The id of a position.
+    pub(crate) fn id(&self, at: u64) -> String {
+        self.topic.id(at)
+    }
+
+    /// Whether a kind of event is wanted.
+    pub(crate) fn takes(&self, kind: EventKind) -> bool {
+        self.filter.takes(kind, kind.name())
+    }
+
+    /// The id to go on from, if what was told does not say it: what was passed over in between is not wanted.
+    pub(crate) fn untold_id(&mut self) -> Option<String> {
+        let moved = self.follower.cursor != self.told;
+        self.told = self.follower.cursor;
+        self.follower.cursor.checked_sub(1).filter(|_| moved).map(|at| self.topic.id(at))
+    }
+
+    /// Takes what is there, as long as `take` wants more of it. What it does not want it is given next time.
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(Told<'_>) -> More,
+    ) -> Poll<Next> {
+        loop {
+            if self.finalized {
+                return Poll::Ready(Next::End);
+            }
+            if let Some((load, loading)) = &mut self.loading {
+                let Poll::Ready(loaded) = load.as_mut().poll(cx) else { return Poll::Pending };
+                let from = loading.from;
+                if let Ok(frames) = &loaded {
+                    self.topic.put(from, frames);
+                }
+                self.loading = None;
+                match loaded {
+                    Ok(frames) if !frames.is_empty() => {}
+                    Ok(_) => return Poll::Ready(Next::Away("what was recorded is not there".into())),
+                    Err(why) => return Poll::Ready(Next::Away(why)),
+                }
+            }
+            let mut taken = false;
+            let (filter, choice) = (&self.filter, &self.choice);
+            let (mut finalized, mut told) = (false, None);
+            let then = self.topic.give(&mut self.follower, cx.waker(), &mut |given| {
+                let (frame, replayed, at) = match given {
+                    Given::Frame(frame, at) => (frame, false, Some(at)),
+                    Given::Signal(frame, replayed) => (frame, replayed, None),
+                };
+                let chosen = match (choice, frame.source()) {
+                    (Some(choice), Some(source)) => choice(source),
+                    _ => true,
+                };
+                if !finalized && chosen && filter.takes(frame.kind(), frame.name()) {
+                    if take(if replayed { Told::Replayed(frame) } else { Told::Frame(frame) }) == More::No {
+                        return More::No;
+                    }
+                    taken = true;
+                    finalized = choice.is_none() && frame.kind() == EventKind::RunFinalized;
+                    told = at.or(told);
+                }
+                More::Yes
+            });
+            self.finalized = finalized;
+            if let Some(at) = told {
+                self.told = at.saturating_add(1);
+            }
+            if taken {
+                return Poll::Ready(Next::Some);
+            }
+            match then {
+                Then::Wait => return Poll::Pending,
+                Then::Enough => return Poll::Ready(Next::Some),
+                Then::Some => {}
+                Then::Load => self.load(),
+                Then::Gap(from) => {
+                    self.told = self.follower.cursor;
+                    return Poll::Ready(Next::Gap(from, self.follower.cursor));
+                }
+                Then::End => return Poll::Ready(Next::End),
+                Then::Shut => return Poll::Ready(Next::Shut),
+            }
+        }
+    }
+
+    fn load(&mut self) {
+        let from = self.follower.cursor;
+        let loading = Loading { topic: self.topic.clone(), from };
+        if let Some(loader) = &self.loader {
+            self.loading = Some((loader(from), loading));
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.loading = None;
+        self.topic.leave(&mut self.follower);
+        self.seat.left();
+    }
+}

@@ -1,0 +1,225 @@
+//! Streams: who follows what, and from where.
+
+use std::sync::Arc;
+
+use super::{Action, Caller, Service, ServiceError};
+use crate::events::{
+    Choice, Filter, Frame, GapReason, Loaded, Loader, Source, Stream, Subscription, ToldRun, stream_gap,
+    stream_open,
+};
+use crate::evidence::time::Timestamp;
+use crate::journal::State;
+
+/// How many records are read at once for who watches.
+const LOAD_RECORDS: usize = 128;
+
+/// Where a stream begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Begin {
+    /// After what has this id.
+    After(String),
+    /// With the first there is.
+    Earliest,
+    /// With that position.
+    From(u64),
+    /// With what comes next.
+    Latest,
+    /// With the first that is not older.
+    Since(Timestamp),
+}
+
+/// A stream that is followed.
+pub(crate) struct Followed {
+    pub(crate) subscription: Subscription,
+    /// What it is of, if that is one run.
+    pub(crate) source: Option<Arc<Source>>,
+    /// What it says of itself first.
+    pub(crate) opening: Vec<Frame>,
+}
+
+/// Some events of a run's journal.
+pub(crate) struct EventPage {
+    pub(crate) events: Vec<Frame>,
+    /// Where the next page begins.
+    pub(crate) next: u64,
+    /// There is none after this one, ever.
+    pub(crate) closed: bool,
+}
+
+/// Which runs a stream of all runs is about; all, if nothing is named.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Among {
+    /// run_ids or evidence_ids.
+    pub(crate) runs: Vec<String>,
+    pub(crate) projects: Vec<String>,
+}
+
+impl Service {
+    /// Follows the events of a run; `None` if it is sealed and there is nothing after where it would begin.
+    pub(crate) async fn follow_run(
+        self: &Arc<Self>,
+        evidence_id: &str,
+        filter: Filter,
+        begin: Option<Begin>,
+    ) -> Result<Option<Followed>, ServiceError> {
+        // First, so that nothing is recorded unheard between the look and this.
+        let subscription = self.hub.subscribe(Stream::Run(evidence_id.to_owned()), filter)?;
+        let (overview, standing) = self.standing(evidence_id).await?;
+        let next = standing.pos.saturating_add(1);
+        let begin = match begin {
+            Some(Begin::Since(since)) => Begin::From(self.first_since(evidence_id, since, next).await?),
+            begin => begin.unwrap_or(Begin::Earliest),
+        };
+        let run = ToldRun::of(&overview);
+        let source = run.source().clone();
+        let (loader, subscription) = (self.records_loader(run, evidence_id), subscription);
+        let subscription = subscription.loaded_by(loader, next);
+        Ok(self.begin(subscription, Some(source), (next, Begin::Earliest), begin, standing.state))
+    }
+
+    /// Follows the events of all runs that the caller sees, or of some of them.
+    pub(crate) fn follow_runs(
+        &self,
+        caller: &Caller,
+        among: Among,
+        filter: Filter,
+        begin: Option<Begin>,
+    ) -> Result<Followed, ServiceError> {
+        self.follow_all(Stream::Runs, caller, among, filter, begin)
+    }
+
+    fn follow_all(
+        &self,
+        stream: Stream,
+        caller: &Caller,
+        among: Among,
+        filter: Filter,
+        begin: Option<Begin>,
+    ) -> Result<Followed, ServiceError> {
+        caller.check(Action::Read)?;
+        let subscription = self.hub.subscribe(stream, filter)?.of(chosen(caller.clone(), among));
+        let next = subscription.end();
+        let begin = match begin {
+            Some(Begin::Since(since)) => Begin::From(subscription.since(since)),
+            Some(Begin::Earliest) => Begin::From(subscription.oldest()),
+            begin => begin.unwrap_or(Begin::Latest),
+        };
+        let followed = self.begin(subscription, None, (next, Begin::Latest), begin, State::Open);
+        followed.ok_or_else(|| ServiceError::unavailable("the stream is over"))
+    }
+
+    /// A stream that begins where it was asked for, or by default if that is nowhere. `None` if nothing will ever come.
+    fn begin(
+        &self,
+        subscription: Subscription,
+        source: Option<Arc<Source>>,
+        (next, default): (u64, Begin),
+        begin: Begin,
+        state: State,
+    ) -> Option<Followed> {
+        let mut resumed_from = None;
+        let mut position = |begin: &Begin| match begin {
+            Begin::Earliest => Ok(0),
+            Begin::Latest | Begin::Since(_) => Ok(next),
+            Begin::From(at) if *at <= next => Ok(*at),
+            Begin::From(_) => Err(GapReason::Cursor),
+            Begin::After(id) => match subscription.position(id) {
+                Some(at) if at < next => {
+                    resumed_from = Some(id.clone());
+                    Ok(at.saturating_add(1))
+                }
+                None if source.is_none() && is_of_another_start(id) => Err(GapReason::Restart),
+                _ => Err(GapReason::Cursor),
+            },
+        };
+        let (at, gap) = match position(&begin) {
+            Ok(at) => (at, None),
+            Err(reason) => (position(&default).unwrap_or(next), Some(reason)),
+        };
+        if state == State::Sealed && at >= next {
+            return None;
+        }
+        let now = (self.surroundings.now)();
+        let opened = stream_open(now, source.clone(), next.checked_sub(1), resumed_from.as_deref());
+        let gap = gap.map(|reason| stream_gap(now, source.clone(), reason, None));
+        let opening = [opened].into_iter().chain(gap).collect();
+        Some(Followed { subscription: subscription.from(at), source, opening })
+    }
+
+    /// A page of a run's events, from that position on, of those that the filter lets through.
+    pub(crate) async fn events(
+        &self,
+        evidence_id: &str,
+        filter: &Filter,
+        from: u64,
+        limit: usize,
+    ) -> Result<EventPage, ServiceError> {
+        let (overview, standing) = self.standing(evidence_id).await?;
+        let (end, run) = (standing.pos.saturating_add(1), ToldRun::of(&overview));
+        let mut page = EventPage { events: Vec::new(), next: from, closed: false };
+        while page.next < end && page.events.len() < limit {
+            let (id, at) = (evidence_id.to_owned(), page.next);
+            let count = LOAD_RECORDS.min(limit.saturating_sub(page.events.len()));
+            let _permit = self.loads.acquire().await.map_err(ServiceError::unavailable)?;
+            let records = self.read(move |store| store.records(&id, at, count)).await?;
+            if records.is_empty() {
+                break;
+            }
+            page.next = page.next.saturating_add(records.len() as u64);
+            let frames = records.iter().map(|record| run.frame(record));
+            page.events.extend(frames.filter(|frame| filter.is_allowed(frame.name())));
+        }
+        page.closed = standing.state == State::Sealed && page.next >= end;
+        Ok(page)
+    }
+
+    /// Reads what a run's stream does not have in memory.
+    fn records_loader(self: &Arc<Self>, run: ToldRun, evidence_id: &str) -> Loader {
+        let (service, run, id) = (self.clone(), Arc::new(run), evidence_id.to_owned());
+        Box::new(move |from| -> Loaded {
+            let (service, run, id) = (service.clone(), run.clone(), id.clone());
+            Box::pin(async move {
+                let _permit = service.loads.acquire().await.map_err(|error| error.to_string())?;
+                let frames = service.read(move |store| {
+                    let records = store.records(&id, from, LOAD_RECORDS)?;
+                    Ok(records.iter().map(|record| run.frame(record)).collect())
+                });
+                frames.await.map_err(|error| error.to_string())
+            })
+        })
+    }
+
+    /// The first position of a run whose record is not older than that.
+    async fn first_since(&self, evidence_id: &str, since: Timestamp, next: u64) -> Result<u64, ServiceError> {
+        let id = evidence_id.to_owned();
+        self.read(move |store| {
+            let (mut low, mut high) = (0, next);
+            while low < high {
+                let middle = low.midpoint(high);
+                match store.records(&id, middle, 1)?.first() {
+                    Some(record) if record.at < since => low = middle.saturating_add(1),
+                    _ => high = middle,
+                }
+            }
+            Ok(low)
+        })
+        .await
+    }
+}
+
+/// Which sources a caller is told of.
+fn chosen(caller: Caller, among: Among) -> Choice {
+    Box::new(move |source| {
+        let named = |run: &String| *run == source.evidence_id || *run == source.run_id;
+        (among.runs.is_empty() || among.runs.iter().any(named))
+            && (among.projects.is_empty() || among.projects.contains(&source.project))
+            && caller.sees(&source.project)
+    })
+}
+
+/// Whether an id has the form of ids of all runs.
+fn is_of_another_start(id: &str) -> bool {
+    let hex = |text: &str| (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let digits = |text: &str| (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    id.split_once('-').is_some_and(|(epoch, at)| hex(epoch) && digits(at))
+}
