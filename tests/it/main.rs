@@ -64,3 +64,5 @@ mod tls;
 mod vectors;
 #[cfg(feature = "client")]
 mod watch;
+#[cfg(all(feature = "client", feature = "service"))]
+mod watched;
