@@ -92,11 +92,13 @@ part_openapi() {
 
 # Event streams as we send them, cut at every byte, read by others; our own client reads the same in `default`.
 part_sse() {
-    bash tests/sse/run.sh target/sse eventsource httpx-sse
+    cargo build --quiet
+    bash tests/sse/run.sh target/sse target/debug/sealstone eventsource httpx-sse
 }
 
 part_browser() {
-    bash tests/sse/run.sh target/sse chromium
+    cargo build --quiet
+    bash tests/sse/run.sh target/sse target/debug/sealstone chromium
 }
 
 # The same verdicts as the format's reference implementation, where a checkout of it lies beside this one.

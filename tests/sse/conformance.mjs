@@ -1,21 +1,23 @@
 // Holds readers of event streams to the corpus: what they hand on, and with which cursor they come back.
 //
-//     node conformance.mjs CACHE READER…      READER: eventsource, httpx-sse, chromium
+//     node conformance.mjs CACHE SERVICE READER…      SERVICE: address of one that is new; READER: eventsource, httpx-sse, chromium
 //
 // The corpus says what the HTML standard makes of each stream, and with `but` where a reader differs from it. Chromium does not. eventsource
 // shows no id with an event that has none of its own, does not move its cursor with an id alone, and waits for more after a last CR; httpx-sse
 // keeps a byte order mark, hands on blocks without data as events (here they are passed over), and does not come back by itself.
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 import { read } from "./read.mjs";
-import { corpus, expected, replay } from "./replay.mjs";
+import { recorded } from "./recorded.mjs";
+import { expected, replay, streams } from "./replay.mjs";
 
-const [cache, ...readers] = process.argv.slice(2);
+const [cache, service, ...readers] = process.argv.slice(2);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const installed = createRequire(`${cache}/npm/`);
-const cases = corpus(here("corpus.json"));
+const cases = streams([...JSON.parse(readFileSync(here("corpus.json"), "utf8")), await recorded(service)]);
 const names = [...new Set(cases.flatMap(({ events }) => events.map(([, event]) => event)))];
 const paths = (reader) => cases.flatMap(({ cuts }, number) => cuts.map((cut) => `${reader}/${number}/${cut}`));
 

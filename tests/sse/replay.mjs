@@ -1,5 +1,4 @@
 // Sends each stream of the corpus in two pieces, cut anywhere, or byte by byte; and hears with which cursor a reader comes back.
-import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
 const SMALL = 2500;
@@ -8,8 +7,9 @@ const PAUSE_MS = 2;
 const whole = (pieces) =>
   [pieces].flat().map((piece) => (typeof piece === "string" ? piece : piece.repeat.repeat(piece.times))).join("");
 
-export function corpus(file) {
-  return JSON.parse(readFileSync(file, "utf8")).map(({ name, stream, events, cursor, but = {} }) => {
+/** The cases of a corpus, with their bytes and where these are cut. */
+export function streams(cases) {
+  return cases.map(({ name, stream, events, cursor, but = {} }) => {
     const bytes = Buffer.from(whole(stream), "utf8");
     return { name, bytes, cuts: cuts(bytes), events, cursor, but };
   });

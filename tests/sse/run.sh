@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # Shows that readers of event streams who know nothing of us read what we send, cut at every byte, as our own client does.
 #
-#     tests/sse/run.sh CACHE READER...      READER: eventsource, httpx-sse, chromium
+#     tests/sse/run.sh CACHE SEALSTONE READER...      READER: eventsource, httpx-sse, chromium
 #
 # CACHE, say target/sse, keeps the installed packages; they are installed again when what is asked for changed.
 # Commands that are missing are installed with apt-get.
 set -euo pipefail
 
-if [ $# -lt 2 ]; then
-    echo "usage: $0 CACHE READER..." >&2
+if [ $# -lt 3 ]; then
+    echo "usage: $0 CACHE SEALSTONE READER..." >&2
     exit 2
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p "$1"
 cache=$(cd "$1" && pwd)
-shift
+sealstone=$(realpath "$2")
+shift 2
 
 missing=()
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
@@ -41,4 +42,16 @@ if [ ! -e "$cache/stamp" ] || [ "$(cat "$cache/stamp")" != "$wanted" ]; then
     printf '%s\n' "$wanted" >"$cache/stamp"
 fi
 
-exec timeout 300 node "$here/conformance.mjs" "$cache" "$@"
+place=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || { kill "$server" && wait "$server" || true; } 2>/dev/null; rm -rf "$place"' EXIT
+"$sealstone" serve --listen 127.0.0.1:0 --json --engine memory --data-dir "$place/records" >"$place/told" 2>"$place/log" &
+server=$!
+for _ in $(seq 100); do
+    [ -s "$place/told" ] && break
+    kill -0 "$server" 2>/dev/null || { cat "$place/log" >&2; exit 1; }
+    sleep 0.1
+done
+url=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["url"])' <"$place/told")
+
+timeout 300 node "$here/conformance.mjs" "$cache" "$url" "$@"
