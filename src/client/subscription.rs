@@ -168,7 +168,7 @@ impl<'c> Subscription<'c> {
         // Not before the time that the service named, if it is a sane one, and not all at once.
         let asked = self.parser.retry().unwrap_or_default().max(after.unwrap_or_default()).min(LONGEST_PAUSE);
         let wait = asked.max(*pause);
-        let wait = wait.saturating_add(self.client.jitter(wait / 4));
+        let wait = wait.saturating_add(self.client.jitter(wait.mul_f64(0.25)));
         *pause = pause.saturating_mul(2).min(Duration::from_secs(2));
         sleep(wait).await;
         Ok(())

@@ -79,13 +79,13 @@ pub(super) fn run(arguments: &WatchArguments) -> Result<u8, Failure> {
     }
     let judged = judge(&file, &held);
     let status = verify::tell(judged.report(), &held, arguments.json)?;
-    if !arguments.check {
+    if !arguments.check || status == UNREADABLE {
         return Ok(status);
     }
     let is_filtered = arguments.preset.is_some() || arguments.types.is_some();
     let difference = seen.difference(&judged, is_filtered);
     seen.tell(&judged, difference.as_deref());
-    Ok(if difference.is_some() && status != UNREADABLE { DIFFERS } else { status })
+    Ok(if difference.is_some() { DIFFERS } else { status })
 }
 
 /// Tells the events of the run as they come, to the last one.
