@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, or one part: tests/run.sh [lint|core|default|docs|strangers|openapi|reference]. Installs what is missing besides Rust.
+# All tests, or one part: tests/run.sh [lint|core|default|docs|strangers|openapi|sse|browser|reference]. Installs what is missing besides Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -90,6 +90,17 @@ part_openapi() {
     bash tests/openapi/run.sh target/openapi target/debug/sealstone
 }
 
+# Event streams as we send them, cut at every byte, read by others; our own client reads the same in `default`.
+part_sse() {
+    cargo build --quiet
+    bash tests/sse/run.sh target/sse target/debug/sealstone eventsource httpx-sse
+}
+
+part_browser() {
+    cargo build --quiet
+    bash tests/sse/run.sh target/sse target/debug/sealstone chromium
+}
+
 # The same verdicts as the format's reference implementation, where a checkout of it lies beside this one.
 part_reference() {
     local reference="${SEALSTONE_REFERENCE:-../shared/reference}"
@@ -111,7 +122,7 @@ cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ||
 
 skipped=()
 parts=("$@")
-[ $# -gt 0 ] || parts=(lint core default docs strangers openapi reference)
+[ $# -gt 0 ] || parts=(lint core default docs strangers openapi sse browser reference)
 for part in "${parts[@]}"; do
     declare -F "part_$part" >/dev/null || { echo "no part $part; see the head of $0" >&2; exit 64; }
     note "$part"

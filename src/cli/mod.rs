@@ -3,6 +3,7 @@
 #[cfg(any(feature = "client", feature = "service"))]
 mod config;
 mod exit;
+mod held;
 mod input;
 mod key_file;
 mod keygen;
@@ -39,6 +40,8 @@ mod signing_key;
 mod store;
 #[cfg(feature = "service")]
 mod token;
+#[cfg(feature = "client")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -61,7 +64,7 @@ Examples:
   sealstone verify FILE --keys keyring.json    judge what was sealed
   sealstone show FILE                          read it
 
-exec, run, fetch and serve take options from flags, then SEALSTONE_… variables, then the file sealstone.toml.";
+exec, run, watch, fetch and serve take options from flags, then SEALSTONE_… variables, then the file sealstone.toml.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -84,6 +87,9 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Show a run as a person reads it
     Show(show::ShowArguments),
+    /// Follow a run until it is sealed, and judge it
+    #[cfg(feature = "client")]
+    Watch(Box<watch::WatchArguments>),
     /// Fetch a sealed envelope from a service
     #[cfg(feature = "client")]
     Fetch(fetch::FetchArguments),
@@ -104,6 +110,10 @@ enum Command {
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
     Run(NotBuilt),
+    /// Follow a run (not in this build)
+    #[cfg(not(feature = "client"))]
+    #[command(hide = true)]
+    Watch(NotBuilt),
     /// Fetch a sealed envelope from a service (not in this build)
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
@@ -183,6 +193,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "client")]
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "client")]
+        Command::Watch(arguments) => watch::run(&arguments),
+        #[cfg(feature = "client")]
         Command::Fetch(arguments) => fetch::run(&arguments),
         #[cfg(feature = "client")]
         Command::Export(arguments) => export::run(&arguments),
@@ -200,6 +212,8 @@ pub fn main() -> ExitCode {
         Command::Exec(_) => NotBuilt::refuse("exec", "client"),
         #[cfg(not(feature = "client"))]
         Command::Run(_) => NotBuilt::refuse("run", "client"),
+        #[cfg(not(feature = "client"))]
+        Command::Watch(_) => NotBuilt::refuse("watch", "client"),
         #[cfg(not(feature = "client"))]
         Command::Fetch(_) => NotBuilt::refuse("fetch", "client"),
         #[cfg(not(feature = "client"))]

@@ -11,7 +11,7 @@ use super::exit::{Failure, UNREADABLE, answer, answer_json};
 use super::input::read_envelope;
 #[cfg(feature = "client")]
 use super::input::read_or_fetch;
-use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, bytes, duration, printable};
+use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, bytes, duration, mark, printable};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::digest::commitment;
 use crate::evidence::envelope::{Kind, WITHHELD};
@@ -278,12 +278,4 @@ fn coloured(result: &str) -> String {
         _ => DOUBT,
     };
     format!("{colour}{result}{RESET}")
-}
-
-fn mark(status: &str) -> String {
-    match status {
-        "passed" | "approved" => format!("{GOOD}✓{RESET}"),
-        "failed" | "rejected" => format!("{BAD}✗{RESET}"),
-        _ => format!("{DOUBT}–{RESET}"),
-    }
 }

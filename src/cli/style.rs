@@ -27,6 +27,15 @@ pub(super) fn printable(text: &str) -> String {
     })
 }
 
+/// How something ended, at a glance.
+pub(super) fn mark(status: &str) -> String {
+    match status {
+        "passed" | "approved" | "succeeded" => format!("{GOOD}✓{RESET}"),
+        "failed" | "rejected" => format!("{BAD}✗{RESET}"),
+        _ => format!("{DOUBT}–{RESET}"),
+    }
+}
+
 /// A number of bytes as people read it.
 pub(super) fn bytes(n: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

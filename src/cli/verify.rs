@@ -1,22 +1,18 @@
 //! `sealstone verify`: a verdict on sealed envelopes, by what the auditor holds.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::exit::{Failure, answer, answer_json};
-use super::input::{cannot_read, digest_file, read_envelope, read_keyring};
+use super::held::HeldArguments;
+use super::input::{cannot_read, read_envelope};
 use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, printable};
 use crate::evidence::canonical;
-use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
-use crate::evidence::verify::{
-    AxisStatus, Code, Expected, GivenArtifact, Held, Report, Status, Verdict, verify,
-};
+use crate::evidence::verify::{AxisStatus, Code, Held, Report, Status, Verdict, verify};
 
 /// Exit status: 0 verified, 1 rejected, 2 unreadable (also a refused keyring), 3 integrity only (no keyring was given),
 /// 4 prefix of an open run, 64 wrong arguments, 66 a file cannot be read. With several files the worst counts.
@@ -26,24 +22,8 @@ pub(super) struct VerifyArguments {
     /// Sealed envelopes, directories of them, or - for standard input; or the IDs of runs, to be fetched from a service
     #[arg(required = true, value_name = "FILE|DIR|ID|-")]
     paths: Vec<PathBuf>,
-    /// Keys that you trust: PEM (SPKI) or a keyring (JWK set); repeatable
-    #[arg(long, value_name = "FILE")]
-    keys: Vec<PathBuf>,
-    /// How many distinct keys must have signed
-    #[arg(long, value_name = "N", default_value = "1")]
-    threshold: NonZeroUsize,
-    /// A head that you kept when the run was recorded; repeatable
-    #[arg(long, value_name = "SEQ:HASH", value_parser = parse_head, allow_hyphen_values = true)]
-    head: Vec<(i64, Digest)>,
-    /// What it must be about: evidence_id, run_id, project, result, commit_sha or envelope_digest; repeatable
-    #[arg(long, value_name = "MEMBER=VALUE", value_parser = parse_expected)]
-    expect: Vec<(Expected, String)>,
-    /// The file that is said to be an artifact (or log:STEP#ATTEMPT); repeatable
-    #[arg(long, value_name = "ID=FILE", value_parser = parse_artifact)]
-    artifact: Vec<(String, PathBuf)>,
-    /// A directory with the file of every artifact, found by digest
-    #[arg(long, value_name = "DIR")]
-    artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    held: HeldArguments,
     /// Print the report as JSON; several as lines with `path` and `report`
     #[arg(long)]
     json: bool,
@@ -69,21 +49,7 @@ Exit status:
 Nothing is fetched but a run that is named by its ID, and then it is judged like any file. Without --keys anybody could have sealed it: get the keys on another way than the file.";
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<u8, Failure> {
-    let keyring = read_keyring(&arguments.keys)?;
-    let mut given = Vec::new();
-    for (artifact_id, path) in &arguments.artifact {
-        let (digest, bytes) = digest_file(path)?;
-        given.push(GivenArtifact { artifact_id: artifact_id.clone(), digest, bytes });
-    }
-    let held = Held {
-        keyring,
-        threshold: arguments.threshold,
-        heads: arguments.head.clone(),
-        expected: arguments.expect.clone(),
-        artifacts: given,
-        files: arguments.artifacts.as_deref().map(digest_directory).transpose()?.unwrap_or_default(),
-        require_artifacts: arguments.artifacts.is_some(),
-    };
+    let held = arguments.held.with(arguments.held.keyring()?)?;
     match arguments.paths.as_slice() {
         [path] if !path.is_dir() => judge_one(&held, path, arguments),
         paths => judge_many(&held, paths, arguments),
@@ -92,10 +58,15 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<u8, Failure> {
 
 fn judge_one(held: &Held, path: &Path, arguments: &VerifyArguments) -> Result<u8, Failure> {
     let report = verify(&arguments.read(path)?, held).into_report();
-    if arguments.json {
-        answer_json(&(to_json(&report) + "\n"))?
+    tell(&report, held, arguments.json)
+}
+
+/// Prints the report; the exit status.
+pub(super) fn tell(report: &Report, held: &Held, json: bool) -> Result<u8, Failure> {
+    if json {
+        answer_json(&(to_json(report) + "\n"))?
     } else {
-        answer(&for_a_person(&report, held))?
+        answer(&for_a_person(report, held))?
     }
     Ok(report.verdict.exit_status())
 }
@@ -171,25 +142,6 @@ fn is_meant_as_envelope(path: &Path) -> bool {
         }),
         Err(_) => true,
     }
-}
-
-fn digest_directory(directory: &Path) -> Result<HashMap<Digest, u64>, Failure> {
-    let mut found = HashMap::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(&directory).map_err(|error| cannot_read(&directory, &error))? {
-            let entry = entry.map_err(|error| cannot_read(&directory, &error))?;
-            let kind = entry.file_type().map_err(|error| cannot_read(&entry.path(), &error))?;
-            // Links are not followed, so that no loop is walked for ever.
-            if kind.is_dir() {
-                open.push(entry.path());
-            } else if kind.is_file() {
-                let (digest, bytes) = digest_file(&entry.path())?;
-                found.insert(digest, bytes);
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn to_json(report: &Report) -> String {
@@ -301,29 +253,4 @@ fn facts(out: &mut String, report: &Report) {
         AxisStatus::NotChecked => format!("{FAINT}{name} –{RESET}"),
     });
     let _ = writeln!(out, "  checked        {}", shown.join("  "));
-}
-
-fn parse_head(text: &str) -> Result<(i64, Digest), String> {
-    let (seq, entry_hash) = text.split_once(':').ok_or("SEQ:HASH expected, like 12:sha256:…")?;
-    let integer = seq.strip_prefix('-').unwrap_or(seq);
-    if integer.is_empty() || !integer.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(format!("{seq:?} is no seq"));
-    }
-    // Beyond what a number can hold no chain has links; such a head is not found, like any other that is not there.
-    let seq = seq.parse().unwrap_or(i64::MAX);
-    Ok((seq, entry_hash.parse().map_err(|error| format!("{error}"))?))
-}
-
-fn parse_expected(text: &str) -> Result<(Expected, String), String> {
-    let (member, value) = text.split_once('=').ok_or("MEMBER=VALUE expected, like result=succeeded")?;
-    let member = Expected::ALL.into_iter().find(|expected| expected.as_str() == member).ok_or_else(|| {
-        let all: Vec<&str> = Expected::ALL.into_iter().map(Expected::as_str).collect();
-        format!("{member:?} cannot be expected; one of {}", all.join(", "))
-    })?;
-    Ok((member, value.to_owned()))
-}
-
-fn parse_artifact(text: &str) -> Result<(String, PathBuf), String> {
-    let (id, file) = text.split_once('=').ok_or("ID=FILE expected, like junit=report.xml")?;
-    Ok((id.to_owned(), file.into()))
 }

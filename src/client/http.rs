@@ -4,7 +4,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    RETRY_AFTER,
 };
 use reqwest::{Certificate, Method, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer is at most a sealed envelope of the largest size, and what is around it.
 const MAX_ANSWER_BYTES: usize = 160 << 20;
+
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// How calls are tried again.
 #[derive(Clone, Copy, Debug)]
@@ -71,13 +74,23 @@ struct Problem {
     pointer: Option<String>,
 }
 
-enum Failed {
+/// The body of an answer that goes on for as long as it likes.
+pub(super) struct Pieces(Response);
+
+pub(super) enum Failed {
     /// Trying again may help; the service said when.
     Again {
         why: String,
         after: Option<Duration>,
     },
     ForGood(ClientError),
+}
+
+impl Pieces {
+    /// The next bytes; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]>>, Failed> {
+        self.0.chunk().await.map_err(again)
+    }
 }
 
 impl Client {
@@ -161,6 +174,37 @@ impl Client {
         }
     }
 
+    /// Opens an event stream behind that cursor, once; `None` where there is nothing more to come.
+    pub(super) async fn event_stream(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        last_event_id: &str,
+    ) -> Result<Option<Pieces>, Failed> {
+        let mut request = self.http.get(self.url(path, query)).timeout(POUR_TIMEOUT);
+        request = request.header(ACCEPT, EVENT_STREAM).header(CACHE_CONTROL, "no-store");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        if !last_event_id.is_empty() {
+            request = request.header("last-event-id", last_event_id.as_bytes());
+        }
+        let response = send(request).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        let kind =
+            response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        match kind.split(';').next().map(str::trim) {
+            Some(kind) if kind.eq_ignore_ascii_case(EVENT_STREAM) => Ok(Some(Pieces(response))),
+            _ => Err(Failed::ForGood(ClientError::Answer { why: "it is no event stream".into() })),
+        }
+    }
+
+    pub(super) fn retry(&self) -> Retry {
+        self.retry
+    }
+
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -217,7 +261,7 @@ impl Client {
     }
 
     /// Between half of it and all of it.
-    fn jitter(&self, pause: Duration) -> Duration {
+    pub(super) fn jitter(&self, pause: Duration) -> Duration {
         let [byte, ..] = (self.random)();
         pause.mul_f64(0.5 + f64::from(byte) / 512.0)
     }

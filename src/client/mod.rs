@@ -1,9 +1,12 @@
-//! A client of the service: typed calls that are tried again until they are answered, and recorded once.
+//! A client of the service: typed calls that are tried again until they are answered, and recorded once; events, resumed until they end.
 
 mod calls;
 mod error;
 mod http;
+pub mod sse;
+mod subscription;
 
 pub use calls::{Appended, EntryReceipt, Finalized, Gate, OpenedRun, RunPage, RunSummary};
 pub use error::ClientError;
 pub use http::{Client, Retry};
+pub use subscription::Subscription;

@@ -253,5 +253,7 @@ fn keygen_makes_a_key_once_for_its_owner_alone() {
 #[cfg(not(feature = "client"))]
 #[test]
 fn a_build_without_a_feature_names_it() {
-    assert_refused(&Place::new().run(&["exec", "--", "true"]), 64, "feature `client`");
+    for arguments in [&["exec", "--", "true"][..], &["watch", "r1", "--check"]] {
+        assert_refused(&Place::new().run(arguments), 64, "feature `client`");
+    }
 }

@@ -68,3 +68,7 @@ mod streams;
 #[cfg(all(feature = "client", feature = "service"))]
 mod tls;
 mod vectors;
+#[cfg(feature = "client")]
+mod watch;
+#[cfg(all(feature = "client", feature = "service"))]
+mod watched;

@@ -1,0 +1,31 @@
+// What a running service sends of a run that has all in it that is hard to send, and what its pages say should have come.
+const TEXT = "cr \r lf \n crlf \r\n nul \0 bom \ufeff 😀 é e\u0301 日本 ls \u2028 ps \u2029 nel \u0085 esc \u001b[31m del \u007f : data: id: 9 \" \\ ";
+
+export async function recorded(service) {
+  const ask = async (path, body, headers = {}) => {
+    const answer = await fetch(`${service}/v1/runs${path}`, body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) } || { headers });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return answer;
+  };
+  const { evidence_id: run } = await (await ask("", { project: "p", run_id: "r" })).json();
+  await ask(`/${run}/gates`, { gate_id: "ship", reason: TEXT });
+  await ask(`/${run}/gates/ship`, { decision: "approved", comment: TEXT });
+  await ask(`/${run}/entries`, { type: "step", step_id: "unit", kind: "test", status: "passed", message: TEXT });
+  await ask(`/${run}/entries`, { type: "observation", observation_id: "o", name: "large", value: TEXT.repeat(60), basis_artifact_ids: [] });
+  await ask(`/${run}/finalize`, { result: "succeeded" });
+
+  // A sealed run is sent to its end.
+  const stream = await (await ask(`/${run}/events`, undefined, { accept: "text/event-stream" })).text();
+  const [opening] = /(?<=^event: stream_open\ndata: ).*$/m.exec(stream);
+  const page = await (await ask(`/${run}/events?limit=1000`, undefined, { accept: "application/json" })).json();
+  // Canonical JSON is what this writes of members that are in order.
+  const events = page.events.map((data) => [String(data.pos), data.type, JSON.stringify(data)]);
+  const told = page.events.map((data) => data.reason ?? data.message ?? data.value).filter((text) => text?.startsWith(TEXT));
+  if (told.length < 3) throw new Error(`what was recorded is not told: ${JSON.stringify(page)}`);
+  return {
+    name: "what a service sends",
+    stream: stream.replace(/^retry: \d+/, "retry: 1"),
+    events: [["", "stream_open", opening], ...events],
+    cursor: events.at(-1)[0],
+  };
+}
