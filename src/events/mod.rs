@@ -6,6 +6,7 @@
 mod filter;
 mod frame;
 mod hub;
+mod logged;
 mod recorded;
 mod said;
 mod stretches;
@@ -17,6 +18,7 @@ mod wakers;
 pub use filter::{Filter, FilterUnknown, Preset};
 pub use frame::{Frame, Source};
 pub(crate) use hub::{Full, Hub, Stream};
+pub(crate) use logged::ToldLine;
 pub(crate) use recorded::ToldRun;
 pub use said::GapReason;
 pub(crate) use said::{heartbeat, stream_error, stream_gap, stream_open};
