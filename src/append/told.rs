@@ -2,7 +2,7 @@
 
 use super::lane::Loaded;
 use crate::events::{Frame, Hub, ToldLine, ToldRun};
-use crate::logs::{Chunk, OpenLine, lines_of};
+use crate::logs::{Chunk, Line, OpenLine, lines_of};
 use crate::store::{LogBatch, Store, StoreError};
 
 /// From this size on telling is told to the scheduler, which gives the other tasks to other threads.
@@ -36,16 +36,7 @@ fn newest(store: &dyn Store, loaded: &Loaded, added: &LogBatch, max_bytes: usize
             _ => tokio::task::block_in_place(|| line_beginning(store, evidence_id, *number, chunk.open)),
         };
         let Ok(before) = before else { break };
-        let frame = |line: crate::logs::Line| {
-            run.line_frame(&ToldLine {
-                log_pos: line.log_pos,
-                step_id: &log.step_id,
-                attempt: log.attempt,
-                stream: line.stream.as_str(),
-                at: line.at,
-                text: &line.text,
-            })
-        };
+        let frame = |line| line_frame(&run, (&log.step_id, log.attempt), &line);
         let frames: Vec<Frame> = lines_of(&chunk, &before, skipped).map(frame).collect();
         let told = frames.len().saturating_mul(AROUND_BYTES).saturating_add(chunk.bytes.len());
         bytes_left = bytes_left.saturating_sub(told);
@@ -55,6 +46,12 @@ fn newest(store: &dyn Store, loaded: &Loaded, added: &LogBatch, max_bytes: usize
         }
     }
     stretches.into_iter().rev().flatten().collect()
+}
+
+/// The event that a line of the log of an attempt of a step is.
+pub(crate) fn line_frame(run: &ToldRun, (step_id, attempt): (&str, u64), line: &Line) -> Frame {
+    let Line { log_pos, stream, at, ref text, .. } = *line;
+    run.line_frame(&ToldLine { log_pos, step_id, attempt, stream: stream.as_str(), at, text })
 }
 
 /// The chunk of a log that stands there.

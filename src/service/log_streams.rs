@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use super::logs::{LinePage, check_kept, lines_from};
+use super::logs::{ShownLine, check_kept, lines_from};
 use super::streams::{Among, Begin, Followed};
 use super::{Caller, Service, ServiceError};
-use crate::append::chunk_at;
-use crate::events::{Filter, Frame, Loaded, Loader, Stream, ToldLine, ToldRun};
+use crate::append::{chunk_at, line_frame};
+use crate::events::{Filter, Frame, Loaded, Loader, Stream, ToldRun};
 use crate::evidence::time::Timestamp;
 use crate::journal::State;
-use crate::logs::Logs;
-use crate::store::{Store, StoreError};
 
 /// How many lines, and about how many bytes of them, are read at once for who watches.
 const LOAD: (usize, usize) = (256, 512 << 10);
@@ -37,7 +35,10 @@ impl Service {
         let run = ToldRun::of(&overview);
         let source = run.source().clone();
         let subscription = subscription.loaded_by(self.lines_loader(run, evidence_id), next);
-        let subscription = if standing.state == State::Sealed { subscription.ended() } else { subscription };
+        let subscription = match standing.state {
+            State::Sealed => subscription.ended(),
+            State::Open | State::Closing => subscription,
+        };
         Ok(self.begin(subscription, Some(source), (next, Begin::Latest), begin, standing.state))
     }
 
@@ -58,14 +59,26 @@ impl Service {
             let (service, run, id) = (service.clone(), run.clone(), id.clone());
             Box::pin(async move {
                 let _permit = service.loads.acquire().await.map_err(|error| error.to_string())?;
-                let logs = service.logs(&id).await.map_err(|error| error.to_string())?;
-                let frames = service.read(move |store| {
-                    let page = lines_from(store, &id, &logs, from, LOAD)?;
-                    Ok(frames(&run, &page))
-                });
-                frames.await.map_err(|error| error.to_string())
+                let frames = service.lines_told(run, id, from).await;
+                frames.map_err(|error| error.to_string())
             })
         })
+    }
+
+    async fn lines_told(
+        &self,
+        run: Arc<ToldRun>,
+        evidence_id: String,
+        from: u64,
+    ) -> Result<Vec<Frame>, ServiceError> {
+        let logs = self.logs(&evidence_id).await?;
+        logs.all().iter().try_for_each(check_kept)?;
+        self.read(move |store| {
+            let page = lines_from(store, &evidence_id, &logs, from, LOAD)?;
+            let frame = |shown: &ShownLine| line_frame(&run, (&shown.step_id, shown.attempt), &shown.line);
+            Ok(page.lines.iter().map(frame).collect())
+        })
+        .await
     }
 
     /// The first line of a run that did not end before that moment.
@@ -91,18 +104,4 @@ impl Service {
         })
         .await
     }
-}
-
-fn frames(run: &ToldRun, page: &LinePage) -> Vec<Frame> {
-    let frame = |shown: &super::logs::ShownLine| {
-        run.line_frame(&ToldLine {
-            log_pos: shown.line.log_pos,
-            step_id: &shown.step_id,
-            attempt: shown.attempt,
-            stream: shown.line.stream.as_str(),
-            at: shown.line.at,
-            text: &shown.line.text,
-        })
-    };
-    page.lines.iter().map(frame).collect()
 }
