@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::committer::Committed;
 use super::lane::{Ask, Done, Job, Lane, Lanes, Loaded, Queue};
 use super::rejection::Rejection;
+use super::told::tell_lines;
 use crate::evidence::canonical;
 use crate::evidence::envelope::Kind;
 use crate::evidence::time::Timestamp;
@@ -135,8 +136,9 @@ impl Drive {
         Rejection::of(outcome).map_or(Ok(batch), Err)
     }
 
-    /// Tells who watches of what is durable.
+    /// Tells who watches of what is durable; of lines first, for a seal ends both streams.
     fn tell(&self, loaded: &Loaded, batch: &Batch) {
+        tell_lines(&self.lanes.hub, &*self.lanes.store, loaded, &batch.logs);
         let tell = || self.lanes.hub.recorded(loaded.run.overview(), &batch.records);
         if batch.records.len() > LARGE_RECORDS { tokio::task::block_in_place(tell) } else { tell() }
     }

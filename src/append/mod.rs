@@ -9,11 +9,13 @@ mod lane;
 mod ledger;
 mod opens;
 mod rejection;
+mod told;
 
 pub(crate) use committer::{Committer, DiskGuard};
 pub(crate) use lane::{Ask, Done, Lanes};
 pub(crate) use opens::{OpenRun, Opens};
 pub(crate) use rejection::Rejection;
+pub(crate) use told::{chunk_at, line_beginning, line_frame};
 
 use crate::evidence::envelope::limits::Limits;
 use crate::evidence::time::Timestamp;

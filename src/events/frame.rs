@@ -17,6 +17,8 @@ pub struct Source {
     pub evidence_id: String,
     /// Whose it is.
     pub project: String,
+    /// Its log lines are for those only who may see what is withheld.
+    pub(crate) withholds_logs: bool,
 }
 
 /// One event: a block of an event stream, and what has to be known of it to choose among them.
@@ -130,7 +132,12 @@ mod tests {
 
     #[test]
     fn a_frame_is_one_block_and_knows_its_parts() {
-        let source = Source { run_id: "r".into(), evidence_id: "e".into(), project: "p".into() };
+        let source = Source {
+            run_id: "r".into(),
+            evidence_id: "e".into(),
+            project: "p".into(),
+            withholds_logs: false,
+        };
         let data = Object::from_iter([("text", Value::from("a\r\nb\u{0}\u{2028}é"))]);
         let frame = Frame::new(Some("7"), "custom:x", Timestamp::from_unix_ms(0), Some(source.into()), data);
         let data = r#"{"at":"1970-01-01T00:00:00.000Z","evidence_id":"e","project":"p","run_id":"r","text":"a\r\nb\u0000 é","type":"custom:x"}"#

@@ -1,6 +1,7 @@
 //! All streams of a service: who is told what.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -86,6 +87,7 @@ impl Global {
     fn sweep(&self, since: Timestamp) {
         if self.kept() && self.topic.followers() == 0 && self.topic.is_older(since) {
             self.kept.store(false, Ordering::SeqCst);
+            self.topic.forget_if_any(|_| true);
             self.topic.skip();
         }
     }
@@ -179,16 +181,38 @@ impl Hub {
         }
     }
 
-    /// Tells of log lines of a run that are durable, in their order, from that place on.
-    pub(crate) fn logged(&self, evidence_id: &str, log_pos: u64, frames: impl FnOnce() -> Vec<Frame>) {
+    /// Tells of log lines of a run that are durable, by their `log_pos`. If somebody follows, `newest` gives the frames of the last of
+    /// them, as many as have about so many bytes; those before are loaded, or told as a gap.
+    pub(crate) fn logged(
+        &self,
+        evidence_id: &str,
+        lines: Range<u64>,
+        newest: impl FnOnce(usize) -> Vec<Frame>,
+    ) {
         let topic = self.topics().logs.get(evidence_id).cloned();
-        if topic.is_some() || self.logs.kept() {
-            let frames = frames();
-            if let Some(topic) = &topic {
-                topic.put(log_pos, &frames);
-            }
-            self.logs.push(&frames);
+        let kept = self.logs.kept();
+        if topic.is_none() && !kept {
+            return;
         }
+        let frames = newest(if kept { MAX_GLOBAL_BYTES } else { MAX_RUN_BYTES });
+        let told_from = lines.end.saturating_sub(frames.len() as u64);
+        if let Some(topic) = &topic {
+            topic.put(told_from, &frames);
+        }
+        if kept && told_from > lines.start {
+            self.logs.topic.skip();
+        }
+        self.logs.push(&frames);
+    }
+
+    /// Ends the stream of a log that is not kept any more, and forgets its lines.
+    pub(crate) fn log_deleted(&self, evidence_id: &str) {
+        let topic = self.topics().logs.get(evidence_id).cloned();
+        if let Some(topic) = topic {
+            topic.shut();
+        }
+        let of_it = |frame: &Frame| frame.source().is_some_and(|source| source.evidence_id == evidence_id);
+        self.logs.topic.forget_if_any(of_it);
     }
 
     /// Tells of a signal, and holds it for who comes later.

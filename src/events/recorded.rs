@@ -25,6 +25,7 @@ impl ToldRun {
             run_id: overview.run_id.clone(),
             evidence_id: overview.evidence_id.clone(),
             project: overview.project.clone(),
+            withholds_logs: overview.settings.withholds_logs(),
         };
         // What cannot be read withholds all that it may.
         let private = overview.settings.private_members().or_else(|_| PrivateMembers::parse(["*"]));

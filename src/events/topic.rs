@@ -190,8 +190,15 @@ impl Topic {
     /// Leaves a hole: what comes between is told to nobody.
     pub(super) fn skip(&self) {
         let mut state = self.lock();
-        state.frames.clear();
         state.next = state.next.saturating_add(1);
+    }
+
+    /// Lets go of all frames, if there is such a one among them.
+    pub(super) fn forget_if_any(&self, is: impl Fn(&Frame) -> bool) {
+        let mut state = self.lock();
+        if state.frames.iter().any(|(_, frame)| is(frame)) {
+            state.frames.clear();
+        }
     }
 
     /// Publishes a signal, and holds it.

@@ -16,6 +16,7 @@ mod impatient;
 mod kept;
 mod keys;
 mod lists;
+mod log_streams;
 mod logs;
 mod metrics;
 mod openapi;
@@ -60,6 +61,8 @@ fn routes() -> Vec<Route> {
         head("/v1/runs/{run}/logs", logs::offset, logs::about_offset()),
         post("/v1/runs/{run}/logs", logs::append, logs::about_append()),
         delete("/v1/runs/{run}/logs", logs::forget, logs::about_forget()),
+        get("/v1/runs/{run}/logs/stream", log_streams::of_run, log_streams::about_of_run()),
+        get("/v1/logs/stream", log_streams::of_all, log_streams::about_of_all()),
         post("/v1/runs/{run}/gates", gates::open, gates::about_open()),
         get("/v1/runs/{run}/gates/{gate_id}", gates::look, gates::about_look()),
         post("/v1/runs/{run}/gates/{gate_id}", gates::resolve, gates::about_resolve()),

@@ -75,6 +75,13 @@ impl Settings {
         PrivateMembers::parse(self.public.iter().map(String::as_str))
     }
 
+    /// Whether the descriptions of logs are withheld from who may not see what is, and the logs with them.
+    pub fn withholds_logs(&self) -> bool {
+        let covers = |members: PrivateMembers| members.covers("/execution/steps/0/log");
+        // What cannot be read withholds all that it may.
+        self.private_members().map_or(true, covers) && !self.public_members().is_ok_and(covers)
+    }
+
     /// What is masked.
     pub fn masks(&self) -> Result<Arc<Masks>, RuleFault> {
         Masks::shared(&self.redact)

@@ -1,5 +1,7 @@
 //! Lines: where they end, and their text.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Chunk, MAX_LINE_BYTES, Stream};
@@ -43,26 +45,29 @@ pub(super) fn ends(open_bytes: u64, bytes: &[u8]) -> impl Iterator<Item = usize>
     })
 }
 
-/// The lines that end in a chunk. `before` is what the stream wrote of the line that was open at its start.
-pub(crate) fn lines_of(chunk: &Chunk, before: &[u8]) -> Vec<Line> {
+/// The lines that end in a chunk, without the first few. `before` is what the stream wrote of the line that was open at its start.
+pub(crate) fn lines_of<'c>(
+    chunk: &'c Chunk,
+    before: &'c [u8],
+    skipped: u64,
+) -> impl Iterator<Item = Line> + use<'c> {
+    // One without bytes ends the line that is open.
+    let mark = chunk.bytes.is_empty().then_some(0);
     let mut starts_at = 0;
-    let mut lines = Vec::new();
-    let all_ends: Vec<usize> = match chunk.bytes.is_empty() {
-        true => vec![0],
-        false => ends(chunk.open.bytes, &chunk.bytes).collect(),
-    };
-    for (n, end) in (0_u64..).zip(all_ends) {
-        let own = chunk.bytes.get(starts_at..end).unwrap_or_default();
-        let whole = if n == 0 { [before, own].concat() } else { own.to_vec() };
+    let all_ends = (0_u64..).zip(mark.into_iter().chain(ends(chunk.open.bytes, &chunk.bytes)));
+    all_ends.filter_map(move |(n, end)| {
+        let own = chunk.bytes.get(std::mem::replace(&mut starts_at, end)..end).unwrap_or_default();
+        if n < skipped {
+            return None;
+        }
+        let whole = if n == 0 { Cow::Owned([before, own].concat()) } else { Cow::Borrowed(own) };
         let text = whole.strip_suffix(b"\n").unwrap_or(&whole);
-        lines.push(Line {
+        Some(Line {
             log_pos: chunk.first_pos.saturating_add(n),
             line: chunk.first_line.saturating_add(n),
             stream: chunk.stream,
             at: chunk.at,
             text: String::from_utf8_lossy(text).into_owned(),
-        });
-        starts_at = end;
-    }
-    lines
+        })
+    })
 }

@@ -36,7 +36,7 @@ impl Stored {
                 before = [&earlier.bytes[from..], before.as_slice()].concat();
                 open = if open.chunk <= chunk.open.from { OpenLine::default() } else { earlier.open };
             }
-            lines.extend(lines_of(&chunk, &before));
+            lines.extend(lines_of(&chunk, &before, 0));
         }
         lines
     }

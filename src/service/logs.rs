@@ -3,10 +3,10 @@
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Action, Caller, Service, ServiceError};
-use crate::append::Ask;
+use crate::append::{Ask, chunk_at, line_beginning};
 use crate::evidence::digest::Digest;
-use crate::journal::{Overview, Standing, State};
-use crate::logs::{Chunk, Line, Log, LogAppend, LogReceipt, Logs, OpenLine, lines_of};
+use crate::journal::State;
+use crate::logs::{Chunk, Line, Log, LogAppend, LogReceipt, Logs, lines_of};
 use crate::store::{Store, StoreError};
 
 /// How many bytes of lines are given at once.
@@ -123,29 +123,8 @@ impl Service {
         let logs = self.logs(evidence_id).await?;
         logs.all().iter().try_for_each(check_kept)?;
         let (id, place) = (evidence_id.to_owned(), self.whole_place().await?);
-        self.read(move |store| {
-            let mut page = Gathering::new(store, &id, limit, place);
-            let mut next = from;
-            loop {
-                let ends = store.line_ends(&id, next, PLACES_AT_ONCE)?;
-                for end in &ends {
-                    // A log that began after they were looked at: the next page has it.
-                    let Some(log) = logs.numbered(end.log) else {
-                        page.page.more = true;
-                        return Ok(page.page);
-                    };
-                    let (ended, full) = page.take(log, (end.log, end.offset), |line| line.log_pos >= next)?;
-                    next = next.max(end.log_pos.saturating_add(ended));
-                    if full {
-                        return Ok(page.page);
-                    }
-                }
-                if ends.len() < PLACES_AT_ONCE {
-                    return Ok(page.page);
-                }
-            }
-        })
-        .await
+        let page = move |store: &dyn Store| lines_from(store, &id, &logs, from, (limit, MAX_PAGE_BYTES));
+        Ok(LinePage { place: Some(place), ..self.read(page).await? })
     }
 
     /// Lines of one log that have ended, from that one on.
@@ -159,23 +138,24 @@ impl Service {
     ) -> Result<LinePage, ServiceError> {
         let found = self.log(caller, evidence_id, step_id, attempt).await?;
         let (logs, place) = (self.logs(evidence_id).await?, self.whole_place().await?);
-        self.read(move |store| {
+        let page = self.read(move |store| {
             let (id, number) = (found.evidence_id.as_str(), found.number);
-            let mut page = Gathering::new(store, id, limit, place);
+            let mut page = Gathering::new(store, id, (limit, MAX_PAGE_BYTES));
             let Some(log) = logs.numbered(number) else { return Ok(page.page) };
             let mut next = from;
             while next < log.lines
                 && let Some(offset) = store.line_of_log(id, number, next)?
             {
-                let (_, full) = page.take(log, (number, offset), |line| line.line >= next)?;
+                let before = |chunk: &Chunk| next.saturating_sub(chunk.first_line);
+                let (_, full) = page.take(log, (number, offset), before)?;
                 if full || page.next_line <= next {
                     break;
                 }
                 next = page.next_line;
             }
             Ok(page.page)
-        })
-        .await
+        });
+        Ok(LinePage { place: Some(place), ..page.await? })
     }
 
     /// Deletes the bytes and lines of a sealed run's logs; their digests stay in the envelope. Durable once it returns.
@@ -198,13 +178,15 @@ impl Service {
         loop {
             // What is known of them changes first.
             let (id, known) = (evidence_id.to_owned(), known.take().unwrap_or_default());
-            if !self.read(move |store| store.forget_logs(&id, &known)).await? {
+            let more = self.read(move |store| store.forget_logs(&id, &known)).await?;
+            self.hub.log_deleted(evidence_id);
+            if !more {
                 return Ok(());
             }
         }
     }
 
-    async fn logs(&self, evidence_id: &str) -> Result<Logs, ServiceError> {
+    pub(super) async fn logs(&self, evidence_id: &str) -> Result<Logs, ServiceError> {
         let evidence_id = evidence_id.to_owned();
         self.read(move |store| {
             let logs = Logs::load(store.logs(&evidence_id)?);
@@ -214,20 +196,17 @@ impl Service {
     }
 
     /// Where the description of logs is withheld, so are the logs.
-    async fn check_may_see_logs(&self, caller: &Caller, evidence_id: &str) -> Result<(), ServiceError> {
-        let (overview, _): (Overview, Standing) = self.standing(evidence_id).await?;
-        let covers = |members: Result<crate::evidence::envelope::PrivateMembers, _>| {
-            members.is_ok_and(|members| members.covers("/execution/steps/0/log"))
-        };
-        let settings = &overview.settings;
-        match covers(settings.private_members()) && !covers(settings.public_members()) {
-            true => caller.check(Action::Disclose),
-            false => Ok(()),
-        }
+    pub(super) async fn check_may_see_logs(
+        &self,
+        caller: &Caller,
+        evidence_id: &str,
+    ) -> Result<(), ServiceError> {
+        let (overview, _) = self.standing(evidence_id).await?;
+        if overview.settings.withholds_logs() { caller.check(Action::Disclose) } else { Ok(()) }
     }
 }
 
-fn check_kept(log: &Log) -> Result<(), ServiceError> {
+pub(super) fn check_kept(log: &Log) -> Result<(), ServiceError> {
     if log.deleted { Err(ServiceError::LogDeleted) } else { Ok(()) }
 }
 
@@ -246,35 +225,70 @@ fn bytes_shown(text: &str) -> usize {
     text.bytes().map(shown).fold(0, usize::saturating_add)
 }
 
+/// Lines of a run that have ended, from that one on: some, at most so many, of about so many bytes.
+pub(super) fn lines_from(
+    store: &dyn Store,
+    evidence_id: &str,
+    logs: &Logs,
+    from: u64,
+    most: (usize, usize),
+) -> Result<LinePage, StoreError> {
+    let mut page = Gathering::new(store, evidence_id, most);
+    let mut next = from;
+    loop {
+        let ends = store.line_ends(evidence_id, next, PLACES_AT_ONCE)?;
+        for end in &ends {
+            // A log that began after they were looked at: the next page has it.
+            let Some(log) = logs.numbered(end.log) else {
+                page.page.more = true;
+                return Ok(page.page);
+            };
+            let before = |chunk: &Chunk| next.saturating_sub(chunk.first_pos);
+            let (ended, full) = page.take(log, (end.log, end.offset), before)?;
+            next = next.max(end.log_pos.saturating_add(ended));
+            if full {
+                return Ok(page.page);
+            }
+        }
+        if ends.len() < PLACES_AT_ONCE {
+            return Ok(page.page);
+        }
+    }
+}
+
 /// Lines that are gathered until there are enough.
 struct Gathering<'s> {
     store: &'s dyn Store,
     evidence_id: &'s str,
     page: LinePage,
     bytes: usize,
-    limit: usize,
+    /// How many lines, and about how many bytes of them, are enough.
+    most: (usize, usize),
     /// The line of the log after the last that ended in a chunk.
     next_line: u64,
 }
 
 impl<'s> Gathering<'s> {
-    fn new(store: &'s dyn Store, evidence_id: &'s str, limit: usize, place: OwnedSemaphorePermit) -> Self {
-        let page = LinePage { place: Some(place), ..LinePage::default() };
-        Self { store, evidence_id, page, bytes: 0, limit, next_line: 0 }
+    fn new(store: &'s dyn Store, evidence_id: &'s str, most: (usize, usize)) -> Self {
+        Self { store, evidence_id, page: LinePage::default(), bytes: 0, most, next_line: 0 }
     }
 
-    /// Takes the wanted lines that end in a chunk: how many end in it, and whether there are enough.
+    /// Takes the lines that end in a chunk, but for those before the wanted ones: how many end in it, and whether there are enough.
     fn take(
         &mut self,
         log: &Log,
         (number, offset): (u32, u64),
-        wanted: impl Fn(&Line) -> bool,
+        before: impl Fn(&Chunk) -> u64,
     ) -> Result<(u64, bool), StoreError> {
-        let chunk = self.chunk(number, offset)?;
-        let before = self.before(number, chunk.open)?;
+        let chunk = chunk_at(self.store, self.evidence_id, number, offset)?;
+        let skipped = before(&chunk);
+        let beginning = match skipped {
+            0 => line_beginning(self.store, self.evidence_id, number, chunk.open)?,
+            _ => Vec::new(),
+        };
         self.next_line = chunk.first_line.saturating_add(chunk.ended);
-        for line in lines_of(&chunk, &before).into_iter().filter(wanted) {
-            if self.page.lines.len() >= self.limit || self.bytes >= MAX_PAGE_BYTES {
+        for line in lines_of(&chunk, &beginning, skipped) {
+            if self.page.lines.len() >= self.most.0 || self.bytes >= self.most.1 {
                 self.page.more = true;
                 return Ok((chunk.ended, true));
             }
@@ -282,28 +296,5 @@ impl<'s> Gathering<'s> {
             self.page.lines.push(ShownLine { step_id: log.step_id.clone(), attempt: log.attempt, line });
         }
         Ok((chunk.ended, false))
-    }
-
-    fn chunk(&self, number: u32, offset: u64) -> Result<Chunk, StoreError> {
-        let found = self.store.log_chunks(self.evidence_id, number, offset, 1)?;
-        decode(found.first().map_or(&[], |(_, stored)| stored), self.evidence_id)
-    }
-
-    /// What there is of an open line, gathered back from chunk to chunk.
-    fn before(&self, number: u32, open: OpenLine) -> Result<Vec<u8>, StoreError> {
-        let (mut pieces, mut at) = (Vec::new(), open);
-        while at.bytes > 0 {
-            let chunk = self.chunk(number, at.chunk)?;
-            let skipped = usize::try_from(open.from.saturating_sub(at.chunk)).unwrap_or(usize::MAX);
-            pieces.push(chunk.bytes.get(skipped..).unwrap_or_default().to_vec());
-            // Each chunk leads to one before it, or is the first.
-            at = if at.chunk <= open.from || chunk.open.chunk >= at.chunk {
-                OpenLine::default()
-            } else {
-                chunk.open
-            };
-        }
-        pieces.reverse();
-        Ok(pieces.concat())
     }
 }

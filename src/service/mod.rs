@@ -13,6 +13,7 @@ mod gates;
 mod keys;
 mod lists;
 pub(crate) mod log_check;
+mod log_streams;
 mod logs;
 mod projects;
 mod runs;

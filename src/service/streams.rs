@@ -88,7 +88,7 @@ impl Service {
         self.follow_all(Stream::Runs, caller, among, filter, begin)
     }
 
-    fn follow_all(
+    pub(super) fn follow_all(
         &self,
         stream: Stream,
         caller: &Caller,
@@ -97,7 +97,8 @@ impl Service {
         begin: Option<Begin>,
     ) -> Result<Followed, ServiceError> {
         caller.check(Action::Read)?;
-        let subscription = self.hub.subscribe(stream, filter)?.of(chosen(caller.clone(), among));
+        let chosen = chosen(caller.clone(), among, stream == Stream::Logs);
+        let subscription = self.hub.subscribe(stream, filter)?.of(chosen);
         let next = subscription.end();
         let begin = match begin {
             Some(Begin::Since(since)) => Begin::From(subscription.since(since)),
@@ -109,7 +110,7 @@ impl Service {
     }
 
     /// A stream that begins where it was asked for, or by default if that is nowhere. `None` if nothing will ever come.
-    fn begin(
+    pub(super) fn begin(
         &self,
         subscription: Subscription,
         source: Option<Arc<Source>>,
@@ -208,12 +209,13 @@ impl Service {
 }
 
 /// Which sources a caller is told of.
-fn chosen(caller: Caller, among: Among) -> Choice {
+fn chosen(caller: Caller, among: Among, of_logs: bool) -> Choice {
     Box::new(move |source| {
         let named = |run: &String| *run == source.evidence_id || *run == source.run_id;
         (among.runs.is_empty() || among.runs.iter().any(named))
             && (among.projects.is_empty() || among.projects.contains(&source.project))
             && caller.sees(&source.project)
+            && (!of_logs || !source.withholds_logs || caller.may(Action::Disclose))
     })
 }
 

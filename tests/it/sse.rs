@@ -129,6 +129,12 @@ impl Stream {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{} {:?}", self.status, self.text))
     }
 
+    /// The answer without what a stream says, which is left.
+    pub(crate) fn head(self) -> Answer {
+        let body = if self.is_event_stream() { Vec::new() } else { self.text.clone().into() };
+        Answer { status: self.status, headers: self.headers.clone(), body }
+    }
+
     pub(crate) fn hang_up(self) {
         let _ = self.connection.get_ref().shutdown(Shutdown::Both);
     }
