@@ -147,7 +147,7 @@ impl Hub {
             Stream::Logs => self.logs.followed(),
         };
         // It follows before anybody can find that nobody does.
-        Ok(Subscription::new(topic, filter, Seat { hub: self.clone(), stream }))
+        Ok(Subscription::new(topic, filter, Some(Seat { hub: self.clone(), stream })))
     }
 
     fn topic(&self, topics: &mut HashMap<String, Arc<Topic>>, evidence_id: &str) -> Arc<Topic> {

@@ -3,6 +3,7 @@
 //! An event is encoded once, as a [`Frame`], and shared by all who get it. A stream is a topic with a window of frames in memory; a
 //! subscriber is a cursor on it, and a [`Filter`].
 
+mod channel;
 mod filter;
 mod frame;
 mod hub;
@@ -15,6 +16,7 @@ mod topic;
 mod vocabulary;
 mod wakers;
 
+pub use channel::{Channel, Events, NameRefused, Replay};
 pub use filter::{Filter, FilterUnknown, Preset};
 pub use frame::{Frame, Source};
 pub(crate) use hub::{Full, Hub, Stream};

@@ -38,6 +38,8 @@ mod life;
 #[cfg(feature = "service")]
 mod lists;
 #[cfg(feature = "service")]
+mod log_streams;
+#[cfg(feature = "service")]
 mod logs;
 mod mutants;
 #[cfg(feature = "service")]
@@ -57,6 +59,8 @@ mod sealing;
 mod server;
 #[cfg(all(feature = "client", feature = "service"))]
 mod sessions;
+#[cfg(feature = "service")]
+mod sse;
 #[cfg(feature = "service")]
 mod stores;
 #[cfg(all(feature = "client", feature = "service"))]
