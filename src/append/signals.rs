@@ -11,6 +11,9 @@ use crate::journal::{JournalRecord, Refusal, Run};
 /// From so many records or signals on, telling of them is told to the scheduler.
 const LARGE_TELLING: usize = 64;
 
+/// How large the signals of one request may be together: masked, they may be larger than they came.
+const MAX_TOLD_BYTES: usize = 32 << 20;
+
 /// Signals that were taken, to be told.
 pub(super) struct Taken {
     /// After so many records of their batch.
@@ -39,14 +42,19 @@ impl Drive {
         let takes = || Filter::of_signals(settled).unwrap_or(Preset::Minimal.into());
         let takes = self.lane.takes.get_or_init(takes);
         let (masks, source) = (run.masks(), Arc::new(Source::from(run.overview())));
-        let mut frames = Vec::new();
+        let (mut frames, mut bytes) = (Vec::new(), 0_usize);
         for (index, mut signal) in signals.into_iter().enumerate() {
             if !takes.is_allowed(signal.name()) {
                 continue;
             }
             let refused = |refusal: Refusal| Rejection::Refused { refusal, entry: Some(index) };
             signal.mask(masks).map_err(refused)?;
-            frames.push(signal.frame(&source, now, self.lanes.surroundings.uuid_v7(now)));
+            let frame = signal.frame(&source, now, self.lanes.surroundings.uuid_v7(now));
+            bytes = bytes.saturating_add(frame.block().len());
+            if bytes > MAX_TOLD_BYTES {
+                return Err(refused(Refusal::TooLarge { bytes, max: MAX_TOLD_BYTES }));
+            }
+            frames.push(frame);
         }
         if !frames.is_empty() {
             run.touch(now);

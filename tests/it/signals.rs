@@ -214,7 +214,8 @@ fn what_is_no_signal_is_refused_with_all_that_came_along_and_harms_nothing() {
 fn what_a_rule_matches_is_shown_to_nobody_who_watches() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
-    let rules = json!({ "redact": [{ "rule_id": "key", "pattern": "key-[0-9]+" }] });
+    let growing = json!({ "rule_id": "grows", "pattern": "ü", "replacement": "-".repeat(64) });
+    let rules = json!({ "redact": [{ "rule_id": "key", "pattern": "key-[0-9]+" }, growing] });
     assert_eq!(settle(&server, &rules).status, 200);
     let run = server.open();
     let mut stream = follow(&server, &run, "");
@@ -227,6 +228,8 @@ fn what_a_rule_matches_is_shown_to_nobody_who_watches() {
     let named = "{\"type\":\"heartbeat\"}\n{\"type\":\"custom:x\",\"data\":{\"key-4\":1}}\n";
     let problem = refused(&signals(&server, &run, named), 422, "name_redacted");
     assert_eq!((&problem["line"], &problem["pointer"]), (&json!(2), &json!("/data")));
+    let grows = json!({ "type": "token", "text": "ü".repeat(30_000) }).to_string() + "\n";
+    refused(&signals(&server, &run, &grows.repeat(20)), 413, "element_too_large");
     assert_eq!(signal(&server, &run, &json!({ "type": "token", "text": "next" })).status, 202);
     assert_eq!(stream.next().unwrap().data["text"], "next");
 }
