@@ -9,6 +9,7 @@ mod lane;
 mod ledger;
 mod opens;
 mod rejection;
+mod signals;
 mod told;
 
 pub(crate) use committer::{Committer, DiskGuard};

@@ -14,6 +14,9 @@ pub(super) const ROLES: [&str; 5] = ["writer", "approver", "reader", "auditor", 
 pub(super) const TABLE: &[(&str, &str, &str, &[&str])] = &[
     ("open", "POST", "/v1/runs", &["writer", "admin"]),
     ("entries", "POST", "/v1/runs/{run}/entries", &["writer", "admin"]),
+    ("signals", "POST", "/v1/runs/{run}/signals", &["writer", "admin"]),
+    ("events", "GET", "/v1/runs/{sealed}/events", &ROLES),
+    ("all events", "GET", "/v1/events", &ROLES),
     ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
     ("finalize", "POST", "/v1/runs/{run}/finalize", &["writer", "admin"]),
     ("abort", "POST", "/v1/runs/{run}/abort", &["writer", "approver", "admin"]),
@@ -123,6 +126,7 @@ pub(super) fn body(what: &str, project: &str) -> Value {
     match what {
         "open" => json!({ "project": project }),
         "entries" => json!({ "type": "event", "name": "e" }),
+        "signals" => json!({ "type": "heartbeat" }),
         "open gate" => json!({ "reason": "may it?" }),
         "finalize" => json!({ "result": "failed" }),
         "resolve gate" => json!({ "decision": "approved" }),

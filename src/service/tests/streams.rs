@@ -155,8 +155,10 @@ fn follow_all(world: &World, among: Among, begin: Option<Begin>) -> Followed {
     world.service.follow_runs(&Caller::Local, among, Filter::default(), begin).unwrap()
 }
 
-/// What has come so far, without waiting for more.
-fn ready(followed: &mut Followed) -> (Vec<Frame>, Vec<(u64, u64)>) {
+/// What has come so far, once all that was answered is told too.
+fn ready(world: &World, run: &str, followed: &mut Followed) -> (Vec<Frame>, Vec<(u64, u64)>) {
+    // A lane is asked after it has told.
+    RUNTIME.block_on(world.service.lanes.view(run, |_| ())).unwrap();
     let (mut frames, mut gaps) = (Vec::new(), Vec::new());
     RUNTIME.block_on(poll_fn(|cx| {
         loop {
@@ -189,23 +191,23 @@ fn on_the_stream_of_all_runs_what_is_missing_is_named() {
     let mut slow = follow_all(&world, Among::default(), None);
     let mut quick = follow_all(&world, Among::default(), None);
     let run = open(&world, r#"{"project":"p"}"#).unwrap();
-    let first = ready(&mut quick).0.pop().unwrap().id().unwrap().to_owned();
+    let first = ready(&world, &run, &mut quick).0.pop().unwrap().id().unwrap().to_owned();
     let (mut seen, mut gaps) = (1, 0);
     // More than is kept.
     for _ in 0..24 {
         append(&world, &run, &many(200), None, None).unwrap();
-        let (frames, missed) = ready(&mut quick);
+        let (frames, missed) = ready(&world, &run, &mut quick);
         (seen, gaps) = (seen + frames.len(), gaps + missed.len());
     }
     assert_eq!((seen, gaps), (4_801, 0));
-    let (frames, gaps) = ready(&mut slow);
+    let (frames, gaps) = ready(&world, &run, &mut slow);
     assert_eq!(gaps.len(), 1);
     let (from, to) = gaps[0];
     assert_eq!((from, to - from + frames.len() as u64), (0, 4_801));
     assert_eq!(frames.first().and_then(Frame::id), Some(slow.subscription.id(to).as_str()));
     // Who comes back too late is told the same.
     let mut late = follow_all(&world, Among::default(), Some(Begin::After(first.clone())));
-    assert_eq!(ready(&mut late).1, [(1, to)]);
+    assert_eq!(ready(&world, &run, &mut late).1, [(1, to)]);
     // And after a restart that nothing from before is there.
     world.service.end_streams();
     world.restart(usize::MAX, false);
@@ -232,7 +234,7 @@ fn of_all_runs_only_those_are_told_that_are_asked_for_and_seen() {
     append(&world, &named, &many(1), None, None).unwrap();
     open(&world, r#"{"project":"q"}"#).unwrap();
     let told = |followed: &mut Followed| -> Vec<String> {
-        ready(followed).0.iter().map(|frame| frame.name().to_owned()).collect()
+        ready(&world, &named, followed).0.iter().map(|frame| frame.name().to_owned()).collect()
     };
     assert_eq!(told(&mut all), ["e0", "run_started"]);
     assert_eq!(told(&mut by_name), ["e0"]);
