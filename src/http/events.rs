@@ -65,7 +65,7 @@ pub(super) fn about_of_run() -> Operation {
 }
 
 /// Where a stream may begin.
-fn begin_of() -> serde_json::Value {
+pub(super) fn begin_of() -> serde_json::Value {
     either(count(), one_of(["earliest", "latest"]))
 }
 

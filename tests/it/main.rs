@@ -22,6 +22,8 @@ mod crash;
 mod crowd;
 #[cfg(feature = "service")]
 mod documented;
+#[cfg(all(feature = "client", feature = "service"))]
+mod duplex;
 mod ed25519;
 #[cfg(feature = "service")]
 mod erasure;
