@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::committer::Committed;
 use super::lane::{Ask, Done, Job, Lane, Lanes, Loaded, Queue};
 use super::rejection::Rejection;
+use super::signals::Taken;
 use crate::evidence::canonical;
 use crate::evidence::envelope::Kind;
 use crate::evidence::time::Timestamp;
@@ -18,13 +19,11 @@ use crate::store::{Batch, LineEnd, LogBatch, StoreError};
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// From this size on deciding is told to the scheduler, which gives the other tasks to other threads.
 const LARGE_BYTES: usize = 16 << 10;
-/// And telling, from so many records on.
-const LARGE_RECORDS: usize = 64;
 
 /// The work on one lane, until nothing waits in it. Dropped halfway, the lane is free, and the run is read back.
 pub(super) struct Drive {
-    lanes: Arc<Lanes>,
-    lane: Arc<Lane>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) lane: Arc<Lane>,
     /// The lane is given back: somebody else may drive it by now.
     ended: bool,
 }
@@ -82,10 +81,11 @@ impl Drive {
         let mut batch = Batch { evidence_id: self.lane.evidence_id.clone(), expected, ..Batch::default() };
         let bytes = jobs.iter().map(|job| job.bytes).fold(0, usize::saturating_add);
         let reserved = loaded.run.reserved_bytes();
+        let mut signals = Vec::new();
         let decide = || {
             let mut replies = Vec::with_capacity(jobs.len());
             for Job { ask, by, reply, .. } in jobs {
-                replies.push((self.decide(&mut loaded, ask, by.as_deref(), &mut batch), reply));
+                replies.push((self.decide(&mut loaded, ask, by.as_deref(), &mut batch, &mut signals), reply));
             }
             replies
         };
@@ -101,25 +101,28 @@ impl Drive {
                     return None;
                 }
             };
-            self.tell(&loaded, &batch);
+            self.tell(&loaded.run, &batch.records, &signals);
             loaded.run.settle();
             let recorded = standing.counts.gates;
             self.lane.gates.send_if_modified(|known| std::mem::replace(known, recorded) != recorded);
+        } else {
+            self.tell(&loaded.run, &[], &signals);
         }
         let rewritten = replies.iter().any(|(decided, _)| matches!(decided, Ok(Decided::Rewritten)));
         for (decided, reply) in replies {
             let answer = decided.map(|decided| {
                 let nothing = || loaded.run.unchanged(Vec::new());
-                let (answer, added, log) = match decided {
-                    Decided::Answer { answer, added } => (answer, added, None),
-                    Decided::Log(receipt) => (nothing(), false, Some(receipt)),
-                    Decided::Rewritten => (nothing(), true, None),
+                let (answer, added, log, signals) = match decided {
+                    Decided::Answer { answer, added } => (answer, added, None, 0),
+                    Decided::Log(receipt) => (nothing(), false, Some(receipt), 0),
+                    Decided::Rewritten => (nothing(), true, None, 0),
+                    Decided::Signaled(taken) => (nothing(), false, None, taken),
                     Decided::View(look) => {
                         look(&loaded.run);
-                        (nothing(), false, None)
+                        (nothing(), false, None, 0)
                     }
                 };
-                Done { answer, added, standing: standing.clone(), log }
+                Done { answer, added, standing: standing.clone(), log, signals }
             });
             // Who asked may have gone.
             let _ = reply.send(answer);
@@ -135,18 +138,13 @@ impl Drive {
         Rejection::of(outcome).map_or(Ok(batch), Err)
     }
 
-    /// Tells who watches of what is durable.
-    fn tell(&self, loaded: &Loaded, batch: &Batch) {
-        let tell = || self.lanes.hub.recorded(loaded.run.overview(), &batch.records);
-        if batch.records.len() > LARGE_RECORDS { tokio::task::block_in_place(tell) } else { tell() }
-    }
-
     fn decide(
         &self,
         Loaded { run, logs }: &mut Loaded,
         ask: Ask,
         by: Option<&str>,
         batch: &mut Batch,
+        signals: &mut Vec<Taken>,
     ) -> Result<Decided, Rejection> {
         let surroundings = &self.lanes.surroundings;
         let now = (surroundings.now)();
@@ -177,6 +175,12 @@ impl Drive {
                 batch.sealed = Some((file, sealing)).filter(|_| !records.is_empty());
                 batch.look_at = logs_due(run.overview(), &run.standing());
                 Answer { records, ..run.unchanged(Vec::new()) }
+            }
+            Ask::Signal(sent) => {
+                let taken = self.signal(run, sent, batch.records.len(), now)?;
+                let count = taken.count();
+                signals.push(taken);
+                return Ok(Decided::Signaled(count));
             }
             Ask::Rewrite(rewrite) => {
                 rewrite();
@@ -251,6 +255,7 @@ enum Decided {
     Answer { answer: Answer, added: bool },
     Log(LogReceipt),
     Rewritten,
+    Signaled(usize),
     View(Box<dyn FnOnce(&Run) + Send>),
 }
 

@@ -9,7 +9,7 @@ use super::Surroundings;
 use super::committer::Committer;
 use super::drive::Drive;
 use super::rejection::Rejection;
-use crate::events::Hub;
+use crate::events::{Filter, Hub, Signal};
 use crate::evidence::digest::Digest;
 use crate::evidence::time::Timestamp;
 use crate::journal::{Abort, Answer, Append, Close, NewGate, Resolution, Run, Standing};
@@ -34,6 +34,8 @@ pub(crate) enum Ask {
     /// Changes what is stored of the run; it is read back afterwards.
     Rewrite(Box<dyn FnOnce() + Send>),
     Seal(Digest, SealedFile, Sealing),
+    /// Told to who watches, and not recorded.
+    Signal(Vec<Signal>),
     /// A look at what is committed.
     View(Box<dyn FnOnce(&Run) + Send>),
 }
@@ -48,6 +50,8 @@ pub(crate) struct Done {
     pub(crate) standing: Standing,
     /// Where the log ends that was appended to.
     pub(crate) log: Option<LogReceipt>,
+    /// How many signals were taken.
+    pub(crate) signals: usize,
 }
 
 pub(super) struct Job {
@@ -64,6 +68,8 @@ pub(super) struct Lane {
     pub(super) evidence_id: String,
     /// Known once the run was loaded.
     pub(super) project: OnceLock<String>,
+    /// Which signals it takes; known once it was sent one.
+    pub(super) takes: OnceLock<Filter>,
     queue: Mutex<Queue>,
     /// How many gates are recorded: those who wait for one are woken by nothing else.
     pub(super) gates: watch::Sender<usize>,
@@ -196,6 +202,7 @@ impl Lanes {
         let lane = Arc::new(Lane {
             evidence_id: evidence_id.to_owned(),
             project: OnceLock::new(),
+            takes: OnceLock::new(),
             queue: Mutex::new(queue),
             gates: watch::Sender::new(0),
         });

@@ -9,6 +9,7 @@ mod lane;
 mod ledger;
 mod opens;
 mod rejection;
+mod signals;
 
 pub(crate) use committer::{Committer, DiskGuard};
 pub(crate) use lane::{Ask, Done, Lanes};

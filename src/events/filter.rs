@@ -112,7 +112,8 @@ impl Filter {
         let mut filter = Self::from(Preset::Minimal);
         for name in names {
             let meant = EventKind::meant_by(name).fold(0, |mask, kind| mask | kind.bit());
-            let custom = name.strip_prefix(EventKind::Custom.name()).is_some_and(|_| is_id(name));
+            let own = name.strip_prefix(EventKind::Custom.name());
+            let custom = own.is_some_and(|own| !own.is_empty() && is_id(name));
             if meant == 0 && (!custom || filter.custom.len() >= MAX_CUSTOM) {
                 return Err(FilterUnknown { name: name.to_owned() });
             }

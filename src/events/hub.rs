@@ -49,11 +49,13 @@ pub(crate) struct Hub {
     shut: AtomicBool,
 }
 
-/// The streams of single runs: those that somebody follows, or of which signals are held. By evidence_id.
+/// The streams of single runs, by evidence_id: those that somebody follows, or of which signals are held.
 #[derive(Default)]
 struct Topics {
     runs: HashMap<String, Arc<Topic>>,
     logs: HashMap<String, Arc<Topic>>,
+    /// When the last signal of a run came, held or not, until it is sealed.
+    signaled: HashMap<String, Timestamp>,
 }
 
 /// The stream of all runs. Nothing is kept of it before somebody has followed it.
@@ -145,7 +147,7 @@ impl Hub {
             Stream::Logs => self.logs.followed(),
         };
         // It follows before anybody can find that nobody does.
-        Ok(Subscription::new(topic, filter, Seat { hub: self.clone(), stream }))
+        Ok(Subscription::new(topic, filter, Some(Seat { hub: self.clone(), stream })))
     }
 
     fn topic(&self, topics: &mut HashMap<String, Arc<Topic>>, evidence_id: &str) -> Arc<Topic> {
@@ -194,23 +196,25 @@ impl Hub {
         }
     }
 
-    /// Tells of a signal, and holds it for who comes later.
-    pub(crate) fn signaled(&self, evidence_id: &str, frame: Frame) {
-        self.runs.push(std::slice::from_ref(&frame));
+    /// Tells of signals of a run that goes on, and holds them for who comes later.
+    pub(crate) fn signaled(&self, evidence_id: &str, frames: &[Frame]) {
+        let Some(last) = frames.last() else { return };
+        self.runs.push(frames);
         let topic = {
             let mut topics = self.topics();
+            topics.signaled.insert(evidence_id.to_owned(), last.at());
             match topics.runs.get(evidence_id) {
                 Some(topic) => topic.clone(),
                 None if topics.runs.len() < MAX_HELD => self.topic(&mut topics.runs, evidence_id),
                 None => return,
             }
         };
-        topic.signal(frame);
+        frames.iter().for_each(|frame| topic.signal(frame.clone()));
     }
 
-    /// When the last signal of a run came that is still held.
+    /// When the last signal came of a run that is not sealed, since the service started.
     pub(crate) fn last_signal_at(&self, evidence_id: &str) -> Option<Timestamp> {
-        self.topics().runs.get(evidence_id).cloned()?.last_signal_at()
+        self.topics().signaled.get(evidence_id).copied()
     }
 
     /// Lets go of what is older than that and nobody follows.
@@ -236,7 +240,8 @@ impl Hub {
     /// Nothing comes any more of a run that is sealed.
     fn sealed(&self, evidence_id: &str) {
         let mut topics = self.topics();
-        let Topics { runs, logs } = &mut *topics;
+        topics.signaled.remove(evidence_id);
+        let Topics { runs, logs, .. } = &mut *topics;
         for topics in [runs, logs] {
             let Some(topic) = topics.get(evidence_id) else { continue };
             topic.end();

@@ -19,16 +19,21 @@ pub(crate) struct ToldRun {
     private: PrivateMembers,
 }
 
-impl ToldRun {
-    pub(crate) fn of(overview: &Overview) -> Self {
-        let source = Source {
+impl From<&Overview> for Source {
+    fn from(overview: &Overview) -> Self {
+        Self {
             run_id: overview.run_id.clone(),
             evidence_id: overview.evidence_id.clone(),
             project: overview.project.clone(),
-        };
+        }
+    }
+}
+
+impl ToldRun {
+    pub(crate) fn of(overview: &Overview) -> Self {
         // What cannot be read withholds all that it may.
         let private = overview.settings.private_members().or_else(|_| PrivateMembers::parse(["*"]));
-        Self { source: Arc::new(source), private: private.unwrap_or_default() }
+        Self { source: Arc::new(overview.into()), private: private.unwrap_or_default() }
     }
 
     pub(crate) fn source(&self) -> &Arc<Source> {

@@ -54,11 +54,11 @@ pub(crate) struct Subscription {
     /// The cursor whose id was told last.
     told: u64,
     /// Free again when this is dropped.
-    seat: Seat,
+    seat: Option<Seat>,
 }
 
 impl Subscription {
-    pub(super) fn new(topic: Arc<Topic>, filter: Filter, seat: Seat) -> Self {
+    pub(super) fn new(topic: Arc<Topic>, filter: Filter, seat: Option<Seat>) -> Self {
         let follower = topic.follow();
         let told = follower.cursor;
         Self {
@@ -227,6 +227,6 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.loading = None;
         self.topic.leave(&mut self.follower);
-        self.seat.left();
+        self.seat.iter().for_each(Seat::left);
     }
 }

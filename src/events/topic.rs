@@ -220,11 +220,6 @@ impl Topic {
         self.lock().frames.last().is_none_or(|frame| frame.at() < since)
     }
 
-    /// When the last signal came.
-    pub(super) fn last_signal_at(&self) -> Option<Timestamp> {
-        self.lock().signals.back().map(|signal| signal.frame.at())
-    }
-
     /// Nothing will come after the last one. Signals are of no use to anybody any more.
     pub(super) fn end(&self) {
         let mut state = self.lock();

@@ -44,6 +44,8 @@ pub(crate) struct Figures {
     pub(crate) seal_seconds: Histogram,
     /// By verdict.
     pub(crate) verifications: Rows<Count>,
+    /// By outcome.
+    pub(crate) signals: Rows<Count>,
 }
 
 /// What is looked at when somebody asks.
@@ -56,6 +58,8 @@ pub(crate) struct Levels {
     pub(crate) seals_failing: usize,
     /// Free bytes, and how many are kept so; `None` where there is no disk.
     pub(crate) disk: Option<(u64, u64)>,
+    /// Who follows streams.
+    pub(crate) subscribers: usize,
 }
 
 /// The requests of one route and method.
@@ -94,6 +98,7 @@ impl Default for Figures {
             seals: Rows::new(Count::default),
             seal_seconds: Histogram::of_seconds(SECONDS),
             verifications: Rows::new(Count::default),
+            signals: Rows::new(Count::default),
         }
     }
 }
@@ -105,6 +110,9 @@ impl Figures {
         self.write_requests(&mut text);
         self.write_records(&mut text, levels);
         self.write_seals(&mut text, levels);
+        let help = "Signals sent: taken, or dropped because their project does not take them.";
+        text.counters("sealstone_signals_total", help, "outcome", &self.signals);
+        text.gauge("sealstone_subscribers", "Streams that are followed.", levels.subscribers as u64);
         let ready = u64::from(levels.ready);
         text.gauge("sealstone_ready", "1 when everything answers that a run needs, as /readyz says.", ready);
         let at = u64::try_from(levels.started_at_seconds).unwrap_or_default();

@@ -25,6 +25,7 @@ mod openapi;
 mod origin;
 mod path;
 mod places;
+mod posted;
 mod problem;
 mod projects;
 mod query;
@@ -33,6 +34,7 @@ mod route;
 mod runs;
 mod serve;
 mod session;
+mod signals;
 mod sse;
 mod stream;
 mod tell;
@@ -58,6 +60,7 @@ fn routes() -> Vec<Route> {
         post("/v1/runs", runs::open, runs::about_open()),
         get("/v1/runs/{run}", runs::snapshot, runs::about_snapshot()),
         post("/v1/runs/{run}/entries", entries::append, entries::about_append()),
+        post("/v1/runs/{run}/signals", signals::send, signals::about_send()),
         get("/v1/runs/{run}/events", events::of_run, events::about_of_run()),
         get("/v1/events", events::of_all, events::about_of_all()),
         post("/v1/stream", stream::both, stream::about_both()),

@@ -13,10 +13,11 @@ use super::openapi::schema::{any_text, either, id, maybe, object, one_of, period
 use super::openapi::{Operation, Refusals};
 use super::path::Path;
 use super::problem::Problem;
+use crate::events::{Filter, Preset};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::is_path_id;
 use crate::evidence::envelope::{NotPrivate, pointer};
-use crate::journal::{MAX_RULES, Rule, Settings};
+use crate::journal::{MAX_RULES, Rule, Settings, TakenSignals};
 use crate::service::{Action, Service};
 
 pub(super) async fn look(
@@ -50,7 +51,7 @@ pub(super) async fn settle(
     let (members, _) = body::object(&headers, sent).await?;
     body::check_known(
         &members,
-        &["private", "public", "max_run_duration", "idle_timeout", "log_retention", "redact"],
+        &["private", "public", "max_run_duration", "idle_timeout", "log_retention", "redact", "signals"],
     )?;
     let defaults = Settings::default();
     let settings = Settings {
@@ -60,6 +61,7 @@ pub(super) async fn settle(
         idle_timeout: seconds(&members, "idle_timeout")?,
         log_retention: seconds(&members, "log_retention")?,
         redact: rules(&members)?,
+        signals: signals(&members)?,
     };
     let wrong = |member: &'static str| move |error: NotPrivate| body::invalid(member, &error.to_string());
     settings.private_members().map_err(wrong("private"))?;
@@ -84,6 +86,10 @@ pub(super) fn about_settle() -> Operation {
             ("idle_timeout", period()),
             ("log_retention", period()),
             ("redact", some(0, MAX_RULES, rule_schema)),
+            (
+                "signals",
+                either(one_of(Preset::ALL.map(Preset::as_str)), some(0, MAX_TYPES, refer("SignalType"))),
+            ),
         ],
     );
     Operation::new("putProject", "Settles it, for runs opened later")
@@ -103,6 +109,8 @@ fn check_name(project: &str) -> Result<(), Problem> {
     Err(Problem::new(400, "path_invalid", format!("{project:?} is no name of a project")))
 }
 
+/// How many types of signals a project may name.
+const MAX_TYPES: usize = 100;
 /// How many pointers a project may settle; `*` in them stands for any index.
 const MAX_POINTERS: usize = 128;
 
@@ -155,7 +163,31 @@ fn rule(sent: &Value<'_>, at: &str) -> Result<Rule, Problem> {
 }
 
 fn wrong_rule(at: &str, why: &dyn std::fmt::Display) -> Problem {
-    let at = format!("/redact{at}");
+    wrong_at(format!("/redact{at}"), why)
+}
+
+/// Which signals are taken: a preset, or a list of types.
+fn signals(members: &Object<'_>) -> Result<Option<TakenSignals>, Problem> {
+    let expected = "a preset (minimal, chat, debug, all), or a list of at most 100 of progress, token, heartbeat, and custom: with a name, expected";
+    let settled = match members.get("signals") {
+        None => return Ok(None),
+        Some(Value::Text(preset)) => TakenSignals::Preset(preset.clone().into_owned()),
+        Some(Value::List(list)) if list.len() <= MAX_TYPES => {
+            let names = list.iter().map(|name| name.as_text().unwrap_or_default().to_owned());
+            TakenSignals::Types(names.collect())
+        }
+        Some(_) => return Err(body::invalid("signals", expected)),
+    };
+    let Err(unknown) = Filter::of_signals(Some(&settled)) else { return Ok(Some(settled)) };
+    let at = match &settled {
+        TakenSignals::Types(names) => names.iter().position(|name| *name == unknown.name),
+        TakenSignals::Preset(_) => None,
+    };
+    let at = at.map(|index| format!("/{index}")).unwrap_or_default();
+    Err(wrong_at(format!("/signals{at}"), &expected))
+}
+
+fn wrong_at(at: String, why: &dyn std::fmt::Display) -> Problem {
     let mut problem = Problem::new(422, "member_invalid", format!("{at}: {why}"));
     problem.set_pointer(at);
     problem

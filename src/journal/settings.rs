@@ -29,6 +29,19 @@ pub struct Settings {
     /// What is masked before anything is recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redact: Vec<Rule>,
+    /// Which signals are taken; without, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<TakenSignals>,
+}
+
+/// Signals, as a project names those that it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TakenSignals {
+    /// A preset of events.
+    Preset(String),
+    /// By their `type`.
+    Types(Vec<String>),
 }
 
 /// Why settings cannot be in force.
@@ -60,6 +73,7 @@ impl Default for Settings {
             idle_timeout: None,
             log_retention: None,
             redact: Vec::new(),
+            signals: None,
         }
     }
 }

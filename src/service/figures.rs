@@ -21,6 +21,7 @@ impl Service {
             runs_closing: closing.ok().map(|runs| runs.len()),
             seals_failing: self.sealer.failures().len(),
             disk: self.committer.disk(),
+            subscribers: self.hub.subscribers(),
         })
     }
 

@@ -19,6 +19,7 @@ mod projects;
 mod runs;
 mod sealer;
 mod sessions;
+mod signals;
 mod streams;
 mod sweeper;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::journal::{Due, logs_due};
 const EVERY: Duration = Duration::from_millis(500);
 /// How often what could not be sealed is tried again, in rounds.
 const RETRY_ROUNDS: u32 = 10;
-/// How often sessions that are over are forgotten, in rounds.
+/// How often sessions that are over are forgotten, and signals that are old, in rounds.
 const FORGET_ROUNDS: u32 = 120;
 /// How many runs are looked at in one round.
 const AT_ONCE: usize = 256;
@@ -34,9 +34,10 @@ impl Service {
             }
             if round.is_multiple_of(FORGET_ROUNDS) {
                 let _ = service.forget_ended_sessions().await;
+                service.hub.sweep(service.now());
             }
             let _ = service.close_due().await;
-            let now = (service.surroundings.now)();
+            let now = service.now();
             service.lanes.drop_idle(Timestamp::from_unix_ms(now.unix_ms().saturating_sub(IDLE_MS)));
             drop(service);
             tokio::time::sleep(EVERY).await;
@@ -65,7 +66,7 @@ impl Service {
 
     /// Closes a run that is due, or says when to look again.
     async fn look_at(&self, evidence_id: &str, now: Timestamp) -> Result<Option<Timestamp>, ServiceError> {
-        let (overview, standing) = match self.standing(evidence_id).await {
+        let (overview, mut standing) = match self.standing(evidence_id).await {
             Err(error) if error == ServiceError::not_found() => return Ok(None),
             found => found?,
         };
@@ -74,6 +75,9 @@ impl Service {
             Some(at) => return Ok(Some(at)),
             None => {}
         }
+        // Signals are accepted under a run, and not stored.
+        standing.active_at =
+            self.hub.last_signal_at(evidence_id).max(Some(standing.active_at)).unwrap_or(now);
         let surroundings = &self.surroundings;
         let due = Due::of(&overview, &standing, surroundings.started_at, &surroundings.periods);
         match due {

@@ -6,6 +6,7 @@ use super::schema::{
     ID, PATH_ID, any_object, any_text, count, digest, either, element, flag, id, many, maybe, object, one_of,
     path_id, period, refer, short_id, text, time, uuid, with,
 };
+use crate::events::Preset;
 use crate::evidence::envelope::{Kind, RESULTS};
 use crate::journal::{OF_THE_FINISHED, OF_THE_SERVICE, State};
 use crate::service::Role;
@@ -30,6 +31,8 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("PathId", json!({ "type": "string", "pattern": PATH_ID, "maxLength": 128 })),
         ("Problem", problem()),
         ("Settings", settings()),
+        ("Signal", signal()),
+        ("SignalType", either(one_of(["progress", "token", "heartbeat"]), custom_type())),
         ("Snapshot", snapshot()),
         ("Summary", summary()),
         ("Time", json!({ "$ref": "#/components/schemas/Envelope/$defs/time" })),
@@ -172,8 +175,28 @@ fn settings() -> Value {
             ("idle_timeout", period()),
             ("log_retention", period()),
             ("redact", many(rule)),
+            ("signals", either(one_of(Preset::ALL.map(Preset::as_str)), many(refer("SignalType")))),
         ],
     )
+}
+
+/// What is told and not recorded, a schema for each `type`.
+fn signal() -> Value {
+    let of = |name| object([("type", one_of([name]))]);
+    let fraction = json!({ "type": "number", "minimum": 0, "maximum": 1 });
+    json!({
+        "description": "What is told to who watches, by its `type`, and not recorded.",
+        "oneOf": [
+            maybe(of("progress"), [("fraction", fraction), ("message", text()), ("step_id", path_id())]),
+            maybe(with(of("token"), [("text", text())]), [("step_id", path_id())]),
+            of("heartbeat"),
+            maybe(object([("type", custom_type())]), [("data", any_object())]),
+        ],
+    })
+}
+
+fn custom_type() -> Value {
+    json!({ "type": "string", "pattern": "^custom:[A-Za-z0-9._:-]+$", "maxLength": 128 })
 }
 
 fn token() -> Value {

@@ -6,6 +6,7 @@ mod damage;
 mod keys;
 mod readiness;
 mod sessions;
+mod streams;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
