@@ -176,6 +176,11 @@ impl Answering {
         }
     }
 
+    /// Whether something is on its way that comes before the end.
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
     /// What is to be sent again; or else, where the stream has come to that, its last event.
     fn look(&self, cx: &Context<'_>, at: Pos) -> (Option<(Pos, u64)>, Option<Frame>) {
         let mut state = self.answers.lock();

@@ -13,7 +13,7 @@ use super::arriving::Arriving;
 use super::body;
 use super::closing::close;
 use super::problem::Problem;
-use crate::events::stream_error;
+use crate::events::{Signal, stream_error};
 use crate::evidence::canonical::Value;
 use crate::journal::{Entry, NewGate};
 use crate::service::{Caller, Lines, Service, What};
@@ -99,16 +99,13 @@ fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<Lines>, Option<(u64, Problem)>
             Ok(what) => what,
             Err(problem) => return (all, Some((*number, problem))),
         };
-        match (what, all.last_mut()) {
-            (What::Entries(mut more), Some(Lines { numbers, what: What::Entries(entries), bytes }))
-                if entries.len() < MAX_LINES =>
-            {
-                entries.append(&mut more);
-                numbers.push(*number);
-                *bytes = bytes.saturating_add(line.len());
-            }
-            (what, _) => all.push(Lines { numbers: vec![*number], what, bytes: line.len() }),
-        }
+        let one = Lines { numbers: vec![*number], what, bytes: line.len() };
+        let last = all.last_mut().filter(|last| last.numbers.len() < MAX_LINES);
+        let alone = match last {
+            Some(last) => last.join(one),
+            None => Some(one),
+        };
+        all.extend(alone);
     }
     (all, None)
 }
@@ -123,6 +120,9 @@ fn what(line: &[u8]) -> Result<What, Problem> {
         Value::Object(mut members) if members.text("type") == Some("finalize") => {
             members.remove("type");
             Ok(What::Close(close(&members, None, None)?))
+        }
+        signal if signal.as_object().and_then(|sent| sent.text("type")).is_some_and(Signal::is_type) => {
+            Ok(What::Signals(vec![Signal::parse(signal)?]))
         }
         entry => Ok(What::Entries(vec![Entry::parse(entry)?])),
     }

@@ -148,6 +148,7 @@ impl EventStream {
                     self.away = true;
                     self.tick.as_mut().reset(later(AWAY));
                 }
+                Poll::Ready(Next::End) if answering.is_some_and(Answering::is_loading) => {}
                 Poll::Ready(Next::End | Next::Shut) => return Poll::Ready(None),
                 Poll::Pending => {}
             }

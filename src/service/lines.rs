@@ -2,6 +2,7 @@
 
 use super::{Caller, Service, ServiceError};
 use crate::append::Done;
+use crate::events::Signal;
 use crate::journal::{Append, Close, Entry, NewGate, Pos};
 
 /// Lines of one kind that came one after the other.
@@ -13,10 +14,26 @@ pub(crate) struct Lines {
     pub(crate) bytes: usize,
 }
 
+impl Lines {
+    /// Takes in what came next; gives it back if it is not of the kind.
+    pub(crate) fn join(&mut self, next: Lines) -> Option<Lines> {
+        match (&mut self.what, next.what) {
+            (What::Entries(all), What::Entries(mut more)) => all.append(&mut more),
+            (What::Signals(all), What::Signals(mut more)) => all.append(&mut more),
+            (_, what) => return Some(Lines { what, ..next }),
+        }
+        self.numbers.extend(next.numbers);
+        self.bytes = self.bytes.saturating_add(next.bytes);
+        None
+    }
+}
+
 /// What is to be recorded.
 pub(crate) enum What {
     /// One line each.
     Entries(Vec<Entry>),
+    /// One line each.
+    Signals(Vec<Signal>),
     /// One line.
     Gate(NewGate),
     /// One line.
@@ -62,13 +79,26 @@ impl Service {
         Lines { numbers, what, bytes }: Lines,
         caller: &Caller,
     ) -> Result<Recorded, ServiceError> {
+        let numbers = numbers.as_slice();
         match what {
             What::Entries(entries) => {
-                Ok(self.record_entries(evidence_id, &numbers, &entries, bytes, caller).await)
+                let record = |entries| async move {
+                    let append = Append { entries, if_match: None, key: None };
+                    let done = self.append(evidence_id, append, bytes, caller).await?;
+                    Ok(Recorded::of(&done, numbers))
+                };
+                Ok(record_good(numbers, &entries, record).await)
+            }
+            What::Signals(signals) => {
+                let record = |signals| async move {
+                    // There is no record that would answer them.
+                    self.signal(evidence_id, signals, bytes, caller).await.map(|_| Recorded::default())
+                };
+                Ok(record_good(numbers, &signals, record).await)
             }
             What::Gate(gate) => {
                 let (done, _) = self.open_gate(evidence_id, gate, bytes, caller).await?;
-                Ok(Recorded::of(&done, &numbers))
+                Ok(Recorded::of(&done, numbers))
             }
             What::Close(close) => {
                 self.finalize(evidence_id, close, bytes, caller).await?;
@@ -80,29 +110,24 @@ impl Service {
             }
         }
     }
+}
 
-    /// All in one, as long as none is refused; then those before it.
-    async fn record_entries(
-        &self,
-        evidence_id: &str,
-        numbers: &[u64],
-        entries: &[Entry],
-        bytes: usize,
-        caller: &Caller,
-    ) -> Recorded {
-        let (mut good, mut refused) = (entries, None);
-        while !good.is_empty() {
-            let append = Append { entries: good.to_vec(), if_match: None, key: None };
-            match self.append(evidence_id, append, bytes, caller).await {
-                Ok(done) => return Recorded { refused, ..Recorded::of(&done, numbers) },
-                Err(error) => {
-                    let bad = error.entry().unwrap_or(0);
-                    refused = Some((numbers.get(bad).copied().unwrap_or_default(), error));
-                    // Every time fewer, whatever was said.
-                    good = good.get(..bad).filter(|fewer| fewer.len() < good.len()).unwrap_or_default();
-                }
+/// Records all in one, as long as none is refused; then those before it.
+async fn record_good<T: Clone, F>(numbers: &[u64], all: &[T], record: impl Fn(Vec<T>) -> F) -> Recorded
+where
+    F: Future<Output = Result<Recorded, ServiceError>>,
+{
+    let (mut good, mut refused) = (all, None);
+    while !good.is_empty() {
+        match record(good.to_vec()).await {
+            Ok(recorded) => return Recorded { refused, ..recorded },
+            Err(error) => {
+                let bad = error.entry().unwrap_or(0);
+                refused = Some((numbers.get(bad).copied().unwrap_or_default(), error));
+                // Every time fewer, whatever was said.
+                good = good.get(..bad).filter(|fewer| fewer.len() < good.len()).unwrap_or_default();
             }
         }
-        Recorded { refused, ..Recorded::default() }
     }
+    Recorded { refused, ..Recorded::default() }
 }
