@@ -40,6 +40,7 @@ impl Sent {
         let _resting = Resting(self.answers.clone());
         let Err((line, problem)) = self.record_all().await else { return };
         let (code, detail) = (problem.code(), problem.detail());
+        self.service.figures().problems.add(code, 1);
         self.answers.refused(stream_error(self.service.now(), code, detail, Some(line)));
         self.arriving.leave().await;
     }
