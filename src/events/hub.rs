@@ -166,11 +166,8 @@ impl Hub {
     pub(crate) fn recorded(&self, overview: &Overview, records: &[JournalRecord]) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
         let evidence_id = overview.evidence_id.as_str();
-        let topic = self.topics().runs.get(evidence_id).cloned();
-        let topic = topic.filter(|topic| {
-            topic.reach(first.pos);
-            topic.followers() > 0
-        });
+        // Who comes after this look finds in the store what is told here.
+        let topic = self.topics().runs.get(evidence_id).cloned().filter(|topic| topic.followers() > 0);
         if topic.is_some() || self.runs.kept() {
             let run = ToldRun::of(overview);
             let frames: Vec<Frame> = records.iter().map(|record| run.frame(record)).collect();

@@ -65,6 +65,8 @@ mod sessions;
 mod sse;
 #[cfg(feature = "service")]
 mod stores;
+#[cfg(feature = "service")]
+mod streams;
 #[cfg(all(feature = "client", feature = "service"))]
 mod tls;
 mod vectors;

@@ -73,6 +73,13 @@ impl Server {
         assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
+    /// How much memory the process takes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// Has it read key and keyring anew, and gives what it says of it.
     pub(crate) fn hangup(&self) -> String {
         let before = self.stderr.lock().unwrap().len();
