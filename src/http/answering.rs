@@ -227,3 +227,48 @@ impl Answering {
 fn answer(frame: &Frame, line: u64) -> Bytes {
     frame.with_member("line", Value::count(line))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(answers: &Answers, pos: Pos, kind: EventKind) -> bool {
+        answers.lock().holds(pos, kind)
+    }
+
+    #[test]
+    fn what_may_answer_a_line_waits_until_that_is_known_and_no_longer() {
+        let answers = Answers::new(5, 0);
+        let held = |pos| holds(&answers, pos, EventKind::Retry);
+        assert!(!held(4) && held(5) && held(9), "what was there before goes out");
+        answers.recorded(&[(5, 2)], 7);
+        assert!(!held(6) && held(7), "up to what the next line may get");
+        answers.recording(false);
+        assert!(!held(7) && !held(u64::MAX));
+        answers.recording(true);
+        assert!(held(7));
+    }
+
+    #[test]
+    fn the_end_waits_for_lines_that_have_arrived_and_for_what_is_sent_again() {
+        let answers = Answers::new(9, 4);
+        let ends_late = || holds(&answers, 8, EventKind::RunFinalized);
+        assert!(ends_late() && !holds(&answers, 8, EventKind::Retry));
+        answers.recorded(&[(2, 3), (8, 4), (8, 5)], 9);
+        answers.recording(false);
+        assert_eq!(answers.lock().again, BTreeSet::from([(2, 3), (8, 5)]));
+        assert!(ends_late(), "a record that passed answers a line");
+        answers.lock().again.remove(&(2, 3));
+        assert!(!ends_late(), "its own answers do not hold it back");
+    }
+
+    #[test]
+    fn nobody_is_told_of_what_was_passed_over() {
+        let answers = Answers::new(9, 4);
+        answers.recorded(&[(5, 1), (7, 2)], 9);
+        answers.lock().pass(6);
+        assert_eq!(answers.lock().lines, BTreeMap::from([(7, 2)]));
+        answers.recorded(&[(5, 3)], 9);
+        assert_eq!(answers.lock().again.first(), Some(&(5, 3)));
+    }
+}
