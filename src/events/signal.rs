@@ -286,9 +286,9 @@ mod tests {
         for kind in EventKind::NAMED.iter().filter(|kind| !kind.is_open()) {
             let of_the_producer = own.contains(kind);
             assert_eq!(entry(kind.name()).is_ok(), of_the_producer, "{kind}");
-            let names = std::iter::once(&kind.name()).filter(|_| !of_the_producer).chain(kind.aliases());
-            for name in names {
-                assert_eq!(entry(name), Err(Refusal::EventNameReserved { name: (*name).into() }));
+            let own_name = (!of_the_producer).then(|| kind.name());
+            for name in kind.aliases().iter().copied().chain(own_name) {
+                assert_eq!(entry(name), Err(Refusal::EventNameReserved { name: name.into() }));
             }
         }
     }

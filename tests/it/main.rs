@@ -62,6 +62,8 @@ mod server;
 #[cfg(all(feature = "client", feature = "service"))]
 mod sessions;
 #[cfg(feature = "service")]
+mod signals;
+#[cfg(feature = "service")]
 mod sse;
 #[cfg(feature = "service")]
 mod stores;

@@ -1,6 +1,7 @@
 //! Ends that nobody asks for, and what they must not do.
 
 use super::*;
+use crate::events::Signal;
 
 #[test]
 fn a_clock_that_is_set_back_turns_no_time_around() {
@@ -53,6 +54,24 @@ fn a_run_that_cannot_be_sealed_now_says_so_and_is_sealed_later() {
     world.restart(usize::MAX, false);
     assert!(finalize(&world, &run, "failed").is_ok());
     assert!(world.service.readiness().is_empty());
+}
+
+#[test]
+fn a_run_that_signals_expires_once_it_signals_no_more_held_or_not() {
+    let world = World::new(Limits::default());
+    let settings = Settings { idle_timeout: Some(7_200), ..Settings::default() };
+    let settled = world.service.settle_project(&Caller::Local, "p", settings);
+    RUNTIME.block_on(settled).unwrap();
+    let run = open(&world, "{\"project\":\"p\"}").unwrap();
+    world.pass(7_000_000);
+    let signal = Signal::parse(value("{\"type\":\"heartbeat\"}")).unwrap();
+    RUNTIME.block_on(world.service.signal(&run, vec![signal], 0, &Caller::Local)).unwrap();
+    world.pass(7_000_000);
+    sweep(&world);
+    assert_eq!(standing(&world, &run).state, State::Open);
+    world.pass(200_000);
+    sweep(&world);
+    assert_eq!(standing(&world, &run).result.as_deref(), Some("expired"));
 }
 
 #[test]
