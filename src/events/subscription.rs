@@ -100,6 +100,11 @@ impl Subscription {
         self
     }
 
+    /// The position that comes next.
+    pub(crate) fn at(&self) -> u64 {
+        self.follower.cursor
+    }
+
     /// The position after the last one there is.
     pub(crate) fn end(&self) -> u64 {
         self.topic.next()
@@ -128,6 +133,11 @@ impl Subscription {
     /// Whether a kind of event is wanted.
     pub(crate) fn takes(&self, kind: EventKind) -> bool {
         self.filter.takes(kind, kind.name())
+    }
+
+    /// Whether an event is wanted.
+    pub(crate) fn wants(&self, frame: &Frame) -> bool {
+        self.filter.takes(frame.kind(), frame.name())
     }
 
     /// The id to go on from, if what was told does not say it: what was passed over in between is not wanted.

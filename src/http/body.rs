@@ -24,10 +24,10 @@ pub(super) const MAX_JSON_BYTES: usize = 1 << 20;
 pub(super) const MAX_NDJSON_BYTES: usize = 8 << 20;
 
 /// How long a body may take to arrive, and to find a place among the large ones.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_FOR_A_PLACE: Duration = Duration::from_secs(10);
 /// Beyond this size a body needs a place, so that many large ones do not fill the memory.
-const LARGE_BYTES: usize = 256 << 10;
+pub(super) const LARGE_BYTES: usize = 256 << 10;
 /// How much of a refused body is taken, and how long.
 const MAX_DRAINED_BYTES: usize = 32 << 20;
 const PATIENCE_TO_DRAIN: Duration = Duration::from_secs(2);
@@ -134,7 +134,7 @@ fn too_large(max_bytes: usize) -> Problem {
     Problem::new(413, "body_too_large", format!("a body may have {max_bytes} bytes here"))
 }
 
-async fn place() -> Result<SemaphorePermit<'static>, Problem> {
+pub(super) async fn place() -> Result<SemaphorePermit<'static>, Problem> {
     match tokio::time::timeout(PATIENCE_FOR_A_PLACE, LARGE.acquire()).await {
         Ok(Ok(place)) => Ok(place),
         _ => Err(Problem::new(503, "busy", "too many large bodies at once; try again")),

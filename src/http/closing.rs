@@ -12,8 +12,10 @@ use super::guard::By;
 use super::openapi::Operation;
 use super::openapi::schema::{digest, flag, maybe, object, one_of, refer, text, uuid};
 use super::path::Path;
+use super::problem::Problem;
 use super::query::{Query, idempotency_key, if_match};
-use crate::evidence::canonical::Value;
+use crate::evidence::canonical::{Object, Value};
+use crate::evidence::digest::Digest;
 use crate::journal::{Abort, Close};
 use crate::service::{Action, Service};
 
@@ -31,21 +33,29 @@ pub(super) async fn finalize(
     let query = Query::read(raw, QUERY)?;
     let (key, if_match) = (idempotency_key(&headers)?, if_match(&headers)?);
     let (members, bytes) = body::object(&headers, sent).await?;
-    body::check_known(&members, &["result", "reason"])?;
-    let result = match members.text("result") {
-        Some(result @ ("succeeded" | "failed" | "aborted")) => result.to_owned(),
-        _ => return Err(body::invalid("result", "succeeded, failed or aborted expected")),
-    };
-    let reason = body::text(&members, "reason")?;
+    let close = close(&members, if_match, key)?;
     let evidence_id = service.find(&caller, Action::Write, &run, query.project()?).await?;
-    let closed =
-        service.finalize(&evidence_id, Close { result, reason, if_match, key }, bytes, &caller).await?;
+    let closed = service.finalize(&evidence_id, close, bytes, &caller).await?;
     let answer = serde_json::json!({
         "evidence_id": evidence_id,
         "envelope_digest": closed.envelope_digest,
         "head": closed.head,
     });
     Ok(json(StatusCode::OK, &answer))
+}
+
+/// How a run is to be closed.
+pub(super) fn close(
+    members: &Object<'_>,
+    if_match: Option<Digest>,
+    key: Option<String>,
+) -> Result<Close, Problem> {
+    body::check_known(members, &["result", "reason"])?;
+    let result = match members.text("result") {
+        Some(result @ ("succeeded" | "failed" | "aborted")) => result.to_owned(),
+        _ => return Err(body::invalid("result", "succeeded, failed or aborted expected")),
+    };
+    Ok(Close { result, reason: body::text(members, "reason")?, if_match, key })
 }
 
 pub(super) fn about_finalize() -> Operation {

@@ -1,9 +1,12 @@
 //! HTTP: every path on one screen.
 
 mod answer;
+mod answering;
+mod arriving;
 mod backup;
 mod body;
 mod closing;
+mod duplex;
 mod entries;
 mod envelopes;
 mod events;
@@ -34,6 +37,7 @@ mod serve;
 mod session;
 mod signals;
 mod sse;
+mod stream;
 mod tell;
 mod tls;
 mod tokens;
@@ -60,6 +64,7 @@ fn routes() -> Vec<Route> {
         post("/v1/runs/{run}/signals", signals::send, signals::about_send()),
         get("/v1/runs/{run}/events", events::of_run, events::about_of_run()),
         get("/v1/events", events::of_all, events::about_of_all()),
+        post("/v1/stream", stream::both, stream::about_both()),
         get("/v1/runs/{run}/logs", logs::read, logs::about_read()),
         head("/v1/runs/{run}/logs", logs::offset, logs::about_offset()),
         post("/v1/runs/{run}/logs", logs::append, logs::about_append()),

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::Frame as BodyFrame;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::answering::{Answering, Own};
 use super::impatient::Patience;
 use crate::events::{
     EventKind, Frame, GapReason, More, Next, Source, Subscription, Told, heartbeat, stream_gap,
@@ -38,6 +39,29 @@ pub(super) fn event_stream(
     heartbeat: Duration,
     patience: &Patience,
 ) -> Response<Body> {
+    stream(service, caller, followed, heartbeat, patience, None)
+}
+
+/// The answer that is a stream, and says which lines of the request its events answer.
+pub(super) fn answering_stream(
+    service: Arc<Service>,
+    caller: Caller,
+    followed: Followed,
+    heartbeat: Duration,
+    patience: &Patience,
+    answering: Answering,
+) -> Response<Body> {
+    stream(service, caller, followed, heartbeat, patience, Some(answering))
+}
+
+fn stream(
+    service: Arc<Service>,
+    caller: Caller,
+    followed: Followed,
+    heartbeat: Duration,
+    patience: &Patience,
+    answering: Option<Answering>,
+) -> Response<Body> {
     // It keeps nothing for who takes it slowly.
     patience.with_slow();
     let now = Instant::now();
@@ -48,6 +72,7 @@ pub(super) fn event_stream(
         service,
         caller,
         subscription: followed.subscription,
+        answering,
         source: followed.source,
         opening: Some(opening.freeze()),
         heartbeat,
@@ -70,6 +95,8 @@ struct EventStream {
     service: Arc<Service>,
     caller: Caller,
     subscription: Subscription,
+    /// What is sent in the same connection.
+    answering: Option<Answering>,
     source: Option<Arc<Source>>,
     opening: Option<Bytes>,
     heartbeat: Duration,
@@ -95,12 +122,22 @@ impl EventStream {
                     Tick::Nothing => {}
                 }
             }
-            let mut piece = Piece::default();
+            match self.answering.as_mut().map_or(Own::Nothing, |own| own.poll(cx, &self.subscription)) {
+                Own::Event(block) => return Poll::Ready(Some(block)),
+                Own::End => return Poll::Ready(None),
+                Own::Nothing => {}
+            }
+            let (mut piece, answering) = (Piece::default(), self.answering.as_ref());
             let next = match self.away {
                 true => Poll::Pending,
-                false => self.subscription.poll_next(cx, &mut |told| piece.take(&told)),
+                false => self.subscription.poll_next(cx, &mut |told| match answering {
+                    Some(answering) => answering.take(&told, &mut piece),
+                    None => piece.take(&told),
+                }),
             };
             match next {
+                // What there is has to wait for what answers a line.
+                Poll::Ready(Next::Some) if matches!(piece, Piece::Nothing) => {}
                 Poll::Ready(Next::Some) => {
                     self.behind = GapReason::Lag;
                     return Poll::Ready(Some(piece.finish()));
@@ -111,6 +148,7 @@ impl EventStream {
                     self.away = true;
                     self.tick.as_mut().reset(later(AWAY));
                 }
+                Poll::Ready(Next::End) if answering.is_some_and(Answering::is_loading) => {}
                 Poll::Ready(Next::End | Next::Shut) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
@@ -167,7 +205,7 @@ fn later(after: Duration) -> Instant {
 
 /// What goes out at once: one frame as it is, or several copied together.
 #[derive(Default)]
-enum Piece {
+pub(super) enum Piece {
     #[default]
     Nothing,
     One(Bytes),
@@ -175,14 +213,14 @@ enum Piece {
 }
 
 impl Piece {
-    fn take(&mut self, told: &Told<'_>) -> More {
+    pub(super) fn take(&mut self, told: &Told<'_>) -> More {
         match told {
             Told::Frame(frame) => self.add(frame.block()),
             Told::Replayed(frame) => self.add(&replayed(frame)),
         }
     }
 
-    fn add(&mut self, block: &Bytes) -> More {
+    pub(super) fn add(&mut self, block: &Bytes) -> More {
         match self {
             Piece::Nothing => *self = Piece::One(block.clone()),
             Piece::One(first) if fits(first.len(), block) => {

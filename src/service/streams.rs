@@ -175,7 +175,7 @@ impl Service {
     }
 
     /// Reads what a run's stream does not have in memory.
-    fn records_loader(self: &Arc<Self>, run: ToldRun, evidence_id: &str) -> Loader {
+    pub(crate) fn records_loader(self: &Arc<Self>, run: ToldRun, evidence_id: &str) -> Loader {
         let (service, run, id) = (self.clone(), Arc::new(run), evidence_id.to_owned());
         Box::new(move |from| -> Loaded {
             let (service, run, id) = (service.clone(), run.clone(), id.clone());

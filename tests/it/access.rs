@@ -17,6 +17,7 @@ pub(super) const TABLE: &[(&str, &str, &str, &[&str])] = &[
     ("signals", "POST", "/v1/runs/{run}/signals", &["writer", "admin"]),
     ("events", "GET", "/v1/runs/{sealed}/events", &ROLES),
     ("all events", "GET", "/v1/events", &ROLES),
+    ("whole run", "POST", "/v1/stream", &["writer", "admin"]),
     ("open gate", "POST", "/v1/runs/{run}/gates", &["writer", "admin"]),
     ("finalize", "POST", "/v1/runs/{run}/finalize", &["writer", "admin"]),
     ("abort", "POST", "/v1/runs/{run}/abort", &["writer", "approver", "admin"]),
@@ -81,12 +82,19 @@ impl Guarded {
 
     pub(super) fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {token}");
-        let media_type = if path.contains("/logs") { "text/plain" } else { "application/json" };
+        let media_type = match path {
+            "/v1/stream" => "application/x-ndjson",
+            log if log.contains("/logs") => "text/plain",
+            _ => "application/json",
+        };
         let mut headers = vec![("Content-Type", media_type)];
         if !token.is_empty() {
             headers.push(("Authorization", &bearer));
         }
-        let body = if ["POST", "PUT"].contains(&method) { body.to_string() } else { String::new() };
+        let mut body = if ["POST", "PUT"].contains(&method) { body.to_string() } else { String::new() };
+        if path == "/v1/stream" {
+            body += "\n{\"type\":\"finalize\",\"result\":\"failed\"}";
+        }
         self.server.request(method, path, &headers, body.as_bytes())
     }
 
@@ -125,6 +133,7 @@ impl Guarded {
 pub(super) fn body(what: &str, project: &str) -> Value {
     match what {
         "open" => json!({ "project": project }),
+        "whole run" => json!({ "type": "run", "project": project }),
         "entries" => json!({ "type": "event", "name": "e" }),
         "signals" => json!({ "type": "heartbeat" }),
         "open gate" => json!({ "reason": "may it?" }),

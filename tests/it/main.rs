@@ -22,6 +22,8 @@ mod crash;
 mod crowd;
 #[cfg(feature = "service")]
 mod documented;
+#[cfg(all(feature = "client", feature = "service"))]
+mod duplex;
 mod ed25519;
 #[cfg(feature = "service")]
 mod erasure;
@@ -65,7 +67,7 @@ mod signals;
 mod sse;
 #[cfg(feature = "service")]
 mod stores;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "client", feature = "service"))]
 mod streams;
 #[cfg(all(feature = "client", feature = "service"))]
 mod tls;

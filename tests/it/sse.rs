@@ -111,8 +111,8 @@ impl Stream {
             if let Some(end) = self.text[seen..].find("\n\n") {
                 let rest = self.text.split_off(seen + end + 2);
                 let block = std::mem::replace(&mut self.text, rest);
-                let ids = block.lines().filter_map(|line| line.strip_prefix("id: "));
-                self.last_id = ids.last().map(str::to_owned).or(self.last_id.take());
+                let mut ids = block.lines().filter_map(|line| line.strip_prefix("id: "));
+                self.last_id = ids.next_back().map(str::to_owned).or(self.last_id.take());
                 return Some(block);
             }
             // The first of two line feeds may be there.

@@ -48,7 +48,7 @@ serve() { # DATA-DIR; sets `server` and `url`
 ask() { # st run's options
     (cd "$place" && URL=$url SCHEMATHESIS_HOOKS="$here/hooks.py" "$cache/venv/bin/st" --config-file "$here/schemathesis.toml" \
         run "$url/openapi.json" --no-color --seed 1 --generation-database none --max-examples 40 \
-        --exclude-path /v1/compaction --exclude-path /v1/events --exclude-path /v1/logs/stream \
+        --exclude-path /v1/compaction --exclude-path /v1/stream --exclude-path /v1/events --exclude-path /v1/logs/stream \
         --exclude-path '/v1/runs/{run}/events' --exclude-path '/v1/runs/{run}/logs/stream' "$@") | cut -c 1-2000
 }
 

@@ -134,7 +134,7 @@ impl Operation {
     }
 
     /// Parses what is sent, strictly.
-    fn parses(self) -> Self {
+    pub(in crate::http) fn parses(self) -> Self {
         let codes: [&str; 6] = JsonCode::ALL.map(JsonCode::as_str);
         codes.into_iter().fold(self, |operation, code| operation.refuses(400, &[code]))
     }

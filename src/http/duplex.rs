@@ -1,0 +1,130 @@
+//! What is sent in a connection while its answer goes out: recorded line by line, as it arrives.
+//!
+//! It waits for nobody who reads the answer, and holds no more than what it is recording.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::answering::Answers;
+use super::arriving::Arriving;
+use super::body;
+use super::closing::close;
+use super::problem::Problem;
+use crate::events::{Signal, stream_error};
+use crate::evidence::canonical::Value;
+use crate::journal::{Entry, NewGate};
+use crate::service::{Caller, Lines, Service, What};
+
+/// From this size on parsing is told to the scheduler, which gives the other tasks to other threads.
+const LARGE_BYTES: usize = 16 << 10;
+/// How many lines are recorded at once.
+const MAX_LINES: usize = 1_000;
+
+/// The rest of a body, whose first line has opened a run.
+pub(super) struct Sent {
+    pub(super) service: Arc<Service>,
+    pub(super) caller: Caller,
+    pub(super) evidence_id: String,
+    pub(super) arriving: Arriving,
+    pub(super) answers: Arc<Answers>,
+    /// There once nobody is answered any more.
+    pub(super) over: oneshot::Receiver<()>,
+}
+
+impl Sent {
+    /// Records all of it, or up to a line that is refused. What has arrived when nobody is answered any more is recorded still.
+    pub(super) async fn record(mut self) {
+        let _resting = Resting(self.answers.clone());
+        let Err((line, problem)) = self.record_all().await else { return };
+        let (code, detail) = (problem.code(), problem.detail());
+        self.service.figures().problems.add(code, 1);
+        self.answers.refused(stream_error(self.service.now(), code, detail, Some(line)));
+        self.arriving.leave().await;
+    }
+
+    async fn record_all(&mut self) -> Result<(), (u64, Problem)> {
+        while self.more().await.map_err(|problem| (self.arriving.taken.saturating_add(1), problem))? {
+            let bytes = self.arriving.take();
+            let mut parse = || parsed(&bytes, &mut self.arriving.taken);
+            let (all, bad) =
+                if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse) } else { parse() };
+            for lines in all {
+                let recorded = self.service.record_lines(&self.evidence_id, lines, &self.caller).await;
+                self.answers.recorded(&recorded.answers, recorded.next);
+                recorded.refused.map_or(Ok(()), |(line, error)| Err((line, error.into())))?;
+            }
+            bad.map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for more lines; false if there are none, or nobody is answered any more.
+    async fn more(&mut self) -> Result<bool, Problem> {
+        let answers = &self.answers;
+        let mut wait = pin!(self.arriving.wait());
+        let arrived = poll_fn(|cx| {
+            let arrived = wait.as_mut().poll(cx);
+            // Said before anything is recorded of what has arrived.
+            answers.recording(matches!(arrived, std::task::Poll::Ready(Ok(true))));
+            arrived
+        });
+        tokio::select! {
+            biased;
+            arrived = arrived => arrived,
+            _ = &mut self.over => Ok(false),
+        }
+    }
+}
+
+/// However the recording ends, nothing is held back for it any more.
+struct Resting(Arc<Answers>);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.recording(false);
+    }
+}
+
+/// The lines up to one that cannot be read, and that one. Blank ones are none, but count.
+fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<Lines>, Option<(u64, Problem)>) {
+    let mut all: Vec<Lines> = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        *number = number.saturating_add(1);
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let what = match what(line.strip_suffix(b"\n").unwrap_or(line)) {
+            Ok(what) => what,
+            Err(problem) => return (all, Some((*number, problem))),
+        };
+        let one = Lines { numbers: vec![*number], what, bytes: line.len() };
+        let last = all.last_mut().filter(|last| last.numbers.len() < MAX_LINES);
+        let alone = match last {
+            Some(last) => last.join(one),
+            None => Some(one),
+        };
+        all.extend(alone);
+    }
+    (all, None)
+}
+
+/// What a line asks to record.
+fn what(line: &[u8]) -> Result<What, Problem> {
+    match body::parse(line)? {
+        Value::Object(mut members) if members.text("type") == Some("gate") => {
+            members.remove("type");
+            Ok(What::Gate(NewGate::parse(members.into_owned(), None)?))
+        }
+        Value::Object(mut members) if members.text("type") == Some("finalize") => {
+            members.remove("type");
+            Ok(What::Close(close(&members, None, None)?))
+        }
+        signal if signal.as_object().and_then(|sent| sent.text("type")).is_some_and(Signal::is_type) => {
+            Ok(What::Signals(vec![Signal::parse(signal)?]))
+        }
+        entry => Ok(What::Entries(vec![Entry::parse(entry)?])),
+    }
+}
