@@ -10,6 +10,7 @@ use super::frame::Frame;
 use super::recorded::ToldRun;
 use super::subscription::Subscription;
 use super::topic::Topic;
+use super::vocabulary::EventKind;
 use crate::evidence::time::Timestamp;
 use crate::journal::{Body, JournalRecord, Overview};
 
@@ -231,6 +232,12 @@ impl Hub {
             }
         };
         frames.iter().for_each(|frame| topic.signal(frame.clone()));
+    }
+
+    /// How far a run said last that it is, if that is held.
+    pub(crate) fn progress(&self, evidence_id: &str) -> Option<Frame> {
+        let topic = self.topics().runs.get(evidence_id).cloned()?;
+        topic.last_signal(EventKind::Progress)
     }
 
     /// When the last signal came of a run that is not sealed, since the service started.

@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use super::frame::Frame;
 use super::stretches::Stretches;
+use super::vocabulary::EventKind;
 use super::wakers::{Place, Wakers};
 use crate::evidence::time::Timestamp;
 
@@ -212,6 +213,12 @@ impl Topic {
             state.drop_signal();
         }
         self.wake(state);
+    }
+
+    /// The last signal of that kind that is held.
+    pub(super) fn last_signal(&self, kind: EventKind) -> Option<Frame> {
+        let state = self.lock();
+        state.signals.iter().rev().map(|signal| &signal.frame).find(|frame| frame.kind() == kind).cloned()
     }
 
     /// Lets go of signals from before that moment.

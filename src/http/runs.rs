@@ -86,6 +86,9 @@ pub(super) async fn snapshot(
     let objects = |objects: Vec<Object<'static>>| Value::from(objects);
     put(&mut shown, "pending_steps", plain(&objects(snapshot.pending_steps)));
     put(&mut shown, "open_gates", plain(&objects(snapshot.open_gates)));
+    if let Some(progress) = snapshot.progress {
+        put(&mut shown, "progress", plain(&body::parse(progress.data().as_bytes())?));
+    }
     let mut body = shown.to_string();
     let Some((envelope, place)) = snapshot.envelope else {
         return Ok(text(StatusCode::OK, body, "application/json"));

@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::sealer::with_parts;
 use super::{Action, Caller, Service, ServiceError};
 use crate::append::OpenRun;
+use crate::events::Frame;
 use crate::evidence::canonical::Object;
 use crate::evidence::seal::envelope_of;
 use crate::journal::{Opening, Overview, Run, Standing, State};
@@ -21,6 +22,8 @@ pub(crate) struct Snapshot {
     pub(crate) pending_steps: Vec<Object<'static>>,
     /// JSON objects.
     pub(crate) open_gates: Vec<Object<'static>>,
+    /// The last signal of how far it is.
+    pub(crate) progress: Option<Frame>,
     /// Canonical text, and its place, to be kept until it is sent.
     pub(crate) envelope: Option<(String, OwnedSemaphorePermit)>,
 }
@@ -100,10 +103,12 @@ impl Service {
             // Nothing waits in it, so its journal need not be read for that.
             State::Sealed => {
                 let (pending_steps, open_gates) = (Vec::new(), Vec::new());
-                Snapshot { overview, standing, pending_steps, open_gates, envelope: None }
+                let (progress, envelope) = (None, None);
+                Snapshot { overview, standing, pending_steps, open_gates, progress, envelope }
             }
             _ => self.lanes.view(evidence_id, look).await?,
         };
+        snapshot.progress = self.hub.progress(evidence_id);
         if with_envelope {
             let place = self.whole_place().await?;
             let (evidence_id, pos) = (evidence_id.to_owned(), snapshot.standing.pos);
@@ -130,6 +135,7 @@ fn look(run: &Run) -> Snapshot {
         standing: run.standing(),
         pending_steps: pending_steps(run),
         open_gates: run.open_gates().into_iter().map(|gate| run.shown_gate(&gate.members)).collect(),
+        progress: None,
         envelope: None,
     }
 }

@@ -28,8 +28,6 @@ pub(super) const TABLE: &[(&str, &str, &str, &[&str])] = &[
     ("log bytes", "GET", "/v1/runs/{sealed}/logs?step_id=logged", &ROLES),
     ("log stream", "GET", "/v1/runs/{sealed}/logs/stream", &ROLES),
     ("log streams", "GET", "/v1/logs/stream", &ROLES),
-    ("events", "GET", "/v1/runs/{sealed}/events", &ROLES),
-    ("all events", "GET", "/v1/events", &ROLES),
     ("delete logs", "DELETE", "/v1/runs/{sealed}/logs", &["admin"]),
     ("snapshot", "GET", "/v1/runs/{run}", &ROLES),
     ("snapshot by name", "GET", "/v1/runs/{run_id}", &ROLES),
@@ -82,18 +80,10 @@ impl Guarded {
 
     pub(super) fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {token}");
-        let media_type = match path {
-            "/v1/stream" => "application/x-ndjson",
-            log if log.contains("/logs") => "text/plain",
-            _ => "application/json",
-        };
+        let (media_type, body) = sent(method, path, body);
         let mut headers = vec![("Content-Type", media_type)];
         if !token.is_empty() {
             headers.push(("Authorization", &bearer));
-        }
-        let mut body = if ["POST", "PUT"].contains(&method) { body.to_string() } else { String::new() };
-        if path == "/v1/stream" {
-            body += "\n{\"type\":\"finalize\",\"result\":\"failed\"}";
         }
         self.server.request(method, path, &headers, body.as_bytes())
     }
@@ -127,6 +117,18 @@ impl Guarded {
         self.admin("POST", &format!("/v1/runs/{sealed}/logs?step_id=logged"), &json!({}));
         self.admin("POST", &format!("/v1/runs/{sealed}/finalize"), &json!({ "result": "succeeded" }));
         (run, run_id, sealed)
+    }
+}
+
+/// What is sent there, and as what.
+pub(super) fn sent(method: &str, path: &str, body: &Value) -> (&'static str, String) {
+    match path {
+        _ if !["POST", "PUT"].contains(&method) => ("application/json", String::new()),
+        "/v1/stream" => {
+            ("application/x-ndjson", format!("{body}\n{{\"type\":\"finalize\",\"result\":\"failed\"}}"))
+        }
+        log if log.contains("/logs") => ("text/plain", body.to_string()),
+        _ => ("application/json", body.to_string()),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::vectors::{cases, dir, held, read_json};
 
-fn schema(name: &str) -> Validator {
+pub(crate) fn schema(name: &str) -> Validator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let read = |name: &str| read_json(&folder.join(name));
     let envelope = read("envelope.v1.json");

@@ -211,12 +211,10 @@ impl Connection {
         body: &[u8],
     ) -> std::io::Result<Answer> {
         self.send(method, path, headers, body)?;
-        // Of what has no end the first piece is enough.
-        let endless = ["/v1/events", "/v1/logs/stream"].contains(&path);
-        self.answer(method != "HEAD", endless)
+        self.answer(method != "HEAD")
     }
 
-    fn answer(&mut self, has_body: bool, endless: bool) -> std::io::Result<Answer> {
+    fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
         let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
@@ -233,7 +231,6 @@ impl Connection {
         let mut answer = Answer { status, headers, body: Vec::new() };
         match answer.header("transfer-encoding") {
             _ if !has_body => {}
-            Some(_) if endless => drop(self.chunk(&mut answer.body)?),
             Some(_) => while self.chunk(&mut answer.body)? {},
             None => {
                 let length = answer.header("content-length").and_then(|length| length.parse().ok());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::access::{Guarded, ROLES, TABLE, body};
+use crate::access::{Guarded, ROLES, TABLE, body, sent};
 use crate::place::Place;
 use crate::server::{Answer, Server};
 
@@ -16,9 +16,8 @@ fn sign_in(server: &Server, token: &str) -> String {
 }
 
 fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-    let media_type = if path.contains("/logs") { "text/plain" } else { "application/json" };
+    let (media_type, body) = sent(method, path, body);
     let headers = [&[("Content-Type", media_type)], headers].concat();
-    let body = if ["POST", "PUT"].contains(&method) { body.to_string() } else { String::new() };
     server.request(method, path, &headers, body.as_bytes())
 }
 

@@ -98,6 +98,7 @@ fn signals_are_told_among_the_records_and_are_none() {
     assert!(of_all[1..5].iter().all(|event| event.id.is_none()));
     let page = server.get(&format!("/v1/runs/{run}?envelope=false")).json();
     assert_eq!((&page["pos"], &page["counts"]["events"]), (&json!(2), &json!(2)));
+    assert_eq!(page["progress"], *told[1]);
     assert_eq!(figure(&server, "sealstone_signals_total{outcome=\"taken\"}"), "4");
 }
 
@@ -110,6 +111,8 @@ fn who_comes_late_is_told_what_is_held_and_nobody_after_the_end_or_a_restart() {
     assert_eq!(signals(&server, &other, some).status, 202);
     let many: String = (0..1_002).map(|n| format!("{{\"type\":\"token\",\"text\":\"{n}\"}}\n")).collect();
     assert_eq!(signals(&server, &run, &many).json()["taken"], 1_002);
+    // Asked in the lane: what came before is told.
+    server.get(&format!("/v1/runs/{run}?envelope=false"));
     let mut late = follow(&server, &run, "");
     let held = next(&mut late, 1_000);
     assert!(held.iter().all(|event| event.data["replayed"] == true && event.id.is_none()));

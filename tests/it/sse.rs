@@ -2,11 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use jsonschema::Validator;
 use serde_json::Value;
 
 use crate::documented::assert_documented;
+use crate::schemas::schema;
 use crate::server::{Answer, Server};
 
 /// How long a stream may say nothing that a test waits for.
@@ -204,6 +207,14 @@ impl Stream {
     }
 }
 
+/// Panics unless it is what schemas/event.v1.json says.
+fn assert_event(data: &Value) {
+    static SCHEMA: LazyLock<Validator> = LazyLock::new(|| schema("event.v1.json"));
+    if let Err(error) = SCHEMA.validate(data) {
+        panic!("{error} at {}\n{data:#}", error.instance_path());
+    }
+}
+
 /// What a block dispatches; `None` if nothing.
 fn event(raw: String) -> Option<Event> {
     let (mut id, mut name, mut data) = (None, String::new(), None);
@@ -221,5 +232,6 @@ fn event(raw: String) -> Option<Event> {
     }
     let data = data?;
     assert_eq!(data["type"], name, "{raw:?}");
+    assert_event(&data);
     Some(Event { id, name, data, raw })
 }

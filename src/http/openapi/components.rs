@@ -135,7 +135,7 @@ fn summary() -> Value {
 
 fn snapshot() -> Value {
     let waiting = with(summary(), ["pending_steps", "open_gates"].map(|name| (name, many(any_object()))));
-    maybe(waiting, [("envelope", refer("Envelope"))])
+    maybe(waiting, [("envelope", refer("Envelope")), ("progress", refer("Event"))])
 }
 
 /// A question to people, and the answer once it is there. What is private is not shown while it is open, and a commitment
