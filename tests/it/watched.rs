@@ -112,3 +112,28 @@ fn a_run_that_is_sealed_is_told_from_its_first_event_at_once() {
     assert_eq!((ran.status, ran.stderr.contains("filter_unknown")), (1, true), "{ran:?}");
     assert_eq!(place.run(&["watch", "no-such-run", "--server", &url]).status, 1);
 }
+
+#[test]
+fn what_steps_write_is_shown_where_it_is_asked_for() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let run = server.open();
+    let url = server.url();
+    let mut command = place.command(&["watch", &run, "--logs", "--server", &url]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    report(&server, &run, "entries", &json!({"type": "step_started", "step_id": "unit", "kind": "test"}));
+    // Lines from before are not shown: the next are written once somebody follows.
+    while !String::from_utf8(server.get("/metrics").body).unwrap().contains("sealstone_subscribers 2") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let headers = [("Content-Type", "text/plain")];
+    let path = format!("/v1/runs/{run}/logs?step_id=unit");
+    assert_eq!(server.request("POST", &path, &headers, b"one\n\x1b[2Jtwo\n").status, 200);
+    let step = json!({"type": "step", "step_id": "unit", "kind": "test", "status": "passed"});
+    report(&server, &run, "entries", &step);
+    report(&server, &run, "finalize", &json!({"result": "succeeded"}));
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.status, 3, "{ran:?}");
+    assert!(ran.stderr.contains("one\n") && ran.stderr.contains("two\n"), "{ran:?}");
+    assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
+}

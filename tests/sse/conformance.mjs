@@ -17,7 +17,7 @@ import { expected, replay, streams } from "./replay.mjs";
 const [cache, service, ...readers] = process.argv.slice(2);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const installed = createRequire(`${cache}/npm/`);
-const cases = streams([...JSON.parse(readFileSync(here("corpus.json"), "utf8")), await recorded(service)]);
+const cases = streams([...JSON.parse(readFileSync(here("corpus.json"), "utf8")), ...(await recorded(service))]);
 const names = [...new Set(cases.flatMap(({ events }) => events.map(([, event]) => event)))];
 const paths = (reader) => cases.flatMap(({ cuts }, number) => cuts.map((cut) => `${reader}/${number}/${cut}`));
 
