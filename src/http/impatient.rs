@@ -25,14 +25,37 @@ pub(super) struct Impatient<S> {
     /// Since a write had to wait.
     waiting: Option<Waiting>,
     patience: Patience,
+    hurry: Hurry,
 }
+
+/// How long, once the service is to end.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// How much a reader has to take. An answer that keeps nothing for who reads it slowly can be content with anything at all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patience(Arc<AtomicBool>);
 
+/// Whether the service is to end, so that nobody is waited for any more who takes nothing. What waits has to be looked at once more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hurry(Arc<AtomicBool>);
+
+impl Hurry {
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Patience {
-    /// From now on whatever is taken is enough.
+    /// As it is for every answer that says nothing of it.
+    pub(super) fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Of this answer whatever is taken is enough.
     pub(super) fn with_slow(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -44,6 +67,7 @@ impl Patience {
 
 struct Waiting {
     end: Pin<Box<Sleep>>,
+    hurries: bool,
     taken_bytes: usize,
 }
 
@@ -56,8 +80,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Patience {
 }
 
 impl<S> Impatient<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, waiting: None, patience: Patience::default() }
+    pub(super) fn new(stream: S, hurry: Hurry) -> Self {
+        Self { stream, waiting: None, patience: Patience::default(), hurry }
     }
 
     /// What says how patient it is.
@@ -76,8 +100,11 @@ impl<S> Impatient<S> {
         if written.is_ready() {
             return written;
         }
-        let new = || Waiting { end: Box::pin(sleep(PATIENCE)), taken_bytes: 0 };
-        let end = &mut self.waiting.get_or_insert_with(new).end;
+        let new = || Waiting { end: Box::pin(sleep(PATIENCE)), hurries: false, taken_bytes: 0 };
+        let Waiting { end, hurries, .. } = self.waiting.get_or_insert_with(new);
+        if self.hurry.begun() && !std::mem::replace(hurries, true) {
+            end.set(sleep(HURRY));
+        }
         ready!(end.as_mut().poll(cx));
         end.as_mut().reset(Instant::now());
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -140,7 +167,7 @@ mod tests {
                 sleep(Duration::from_secs(29)).await;
             }
         });
-        let mut ours = Impatient::new(ours);
+        let mut ours = Impatient::new(ours, Hurry::default());
         let done = async { ours.write_all(&vec![0; bytes]).await.and(ours.flush().await) }.await;
         reader.abort();
         (begun.elapsed(), done)
@@ -162,7 +189,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_taken_to_its_end_is_enough_however_little_it_is() {
         let (ours, mut theirs) = duplex(1 << 10);
-        let mut ours = Impatient::new(ours);
+        let mut ours = Impatient::new(ours, Hurry::default());
         let reader = tokio::spawn(async move {
             let mut taken = vec![0; 2 << 10];
             for _ in 0..8 {
