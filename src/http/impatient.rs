@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much they have to take meanwhile, unless that is all there is.
 const ENOUGH_BYTES: usize = 64 << 10;
 
+/// What is not larger is sent in one piece: to copy it costs less than that the kernel is told of its parts.
+const SMALL_BYTES: usize = 2 << 10;
+
 /// A stream whose writes fail when they go on too slowly.
 pub(super) struct Impatient<S> {
     stream: S,
@@ -132,7 +135,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let mut together = [0; SMALL_BYTES];
+        let stream = Pin::new(&mut self.stream);
+        let written = match gathered(slices, &mut together) {
+            Some(bytes) => stream.poll_write(cx, bytes),
+            None => stream.poll_write_vectored(cx, slices),
+        };
         self.written(cx, written)
     }
 
@@ -149,6 +157,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// What these hold, in one piece, if it fits in there.
+fn gathered<'t>(slices: &[io::IoSlice<'_>], into: &'t mut [u8]) -> Option<&'t [u8]> {
+    let mut end = 0_usize;
+    for slice in slices {
+        let next = end.checked_add(slice.len())?;
+        into.get_mut(end..next)?.copy_from_slice(slice);
+        end = next;
+    }
+    into.get(..end)
 }
 
 #[cfg(test)]
