@@ -61,6 +61,11 @@ impl Held {
         self.signals.iter().rev().map(|signal| &signal.frame).find(|frame| frame.kind() == kind)
     }
 
+    /// When the last one came.
+    pub(super) fn last_at(&self) -> Option<Timestamp> {
+        self.signals.back().map(|signal| signal.frame.at())
+    }
+
     /// Lets go of those from before that moment.
     pub(super) fn forget(&mut self, before: Timestamp) {
         while self.signals.front().is_some_and(|signal| signal.frame.at() < before) {

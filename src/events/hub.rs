@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use super::filter::Filter;
 use super::frame::Frame;
 use super::recorded::ToldRun;
@@ -52,7 +54,7 @@ pub(crate) struct Hub {
     logs: Global,
     subscribers: AtomicUsize,
     max_subscribers: usize,
-    shut: AtomicBool,
+    shut: watch::Sender<bool>,
     /// Of [`SHARED_BYTES`], what each stream of one run may keep.
     share_bytes: Arc<AtomicUsize>,
 }
@@ -97,7 +99,7 @@ impl Global {
         if self.kept() && self.topic.followers() == 0 && self.topic.is_older(since) {
             self.kept.store(false, Ordering::SeqCst);
             self.topic.forget_if_any(|_| true);
-            self.topic.skip();
+            self.topic.skip(1);
         }
     }
 }
@@ -135,7 +137,7 @@ impl Hub {
             logs: Global::new(epoch),
             subscribers: AtomicUsize::new(0),
             max_subscribers,
-            shut: AtomicBool::new(false),
+            shut: watch::Sender::new(false),
             share_bytes: Arc::new(MAX_RUN_BYTES.into()),
         })
     }
@@ -168,7 +170,7 @@ impl Hub {
             return topic.clone();
         }
         let topic = Arc::new(Topic::durable(self.share_bytes.clone()));
-        if self.shut.load(Ordering::SeqCst) {
+        if self.is_shut() {
             topic.shut();
         }
         topics.insert(evidence_id.to_owned(), topic.clone());
@@ -218,8 +220,8 @@ impl Hub {
         if let Some(topic) = &topic {
             topic.put(told_from, &frames);
         }
-        if kept && told_from > lines.start {
-            self.logs.topic.skip();
+        if kept {
+            self.logs.topic.skip(told_from.saturating_sub(lines.start));
         }
         self.logs.push(&frames);
     }
@@ -243,14 +245,26 @@ impl Hub {
             topics.signaled.insert(evidence_id.to_owned(), last.at());
             match topics.runs.get(evidence_id) {
                 Some(topic) => topic.clone(),
-                // As many as are followed do not count.
-                None if topics.runs.len() < MAX_HELD.saturating_add(self.subscribers()) => {
+                None => {
+                    self.make_room(&mut topics.runs);
                     self.topic(&mut topics.runs, evidence_id)
                 }
-                None => return,
             }
         };
         topic.signal(frames);
+    }
+
+    /// Lets go of the signals that nobody added to for the longest, if those of many runs are held. As many runs as are followed do not
+    /// count.
+    fn make_room(&self, runs: &mut HashMap<String, Arc<Topic>>) {
+        if runs.len() < MAX_HELD.saturating_add(self.subscribers()) {
+            return;
+        }
+        let unfollowed = runs.iter().filter(|(_, topic)| topic.followers() == 0);
+        let oldest = unfollowed.min_by_key(|(_, topic)| topic.last_signal_at());
+        if let Some(oldest) = oldest.map(|(evidence_id, _)| evidence_id.clone()) {
+            runs.remove(&oldest);
+        }
     }
 
     /// How far a run said last that it is, if that is held.
@@ -283,13 +297,24 @@ impl Hub {
 
     /// Ends all streams, and every one that is asked for later.
     pub(crate) fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
+        self.shut.send_replace(true);
         let all: Vec<Arc<Topic>> = {
             let topics = self.topics();
             let of_all = [&self.runs.topic, &self.logs.topic];
             topics.runs.values().chain(topics.logs.values()).chain(of_all).cloned().collect()
         };
         all.iter().for_each(|topic| topic.shut());
+    }
+
+    /// Whether all streams were ended.
+    pub(crate) fn is_shut(&self) -> bool {
+        *self.shut.borrow()
+    }
+
+    /// Waits until all streams are ended.
+    pub(crate) async fn until_shut(&self) {
+        // It is there as long as this is.
+        let _ = self.shut.subscribe().wait_for(|shut| *shut).await;
     }
 
     /// Nothing comes any more of a run that is sealed.

@@ -57,12 +57,14 @@ pub(crate) fn stream_gap(
     reason: GapReason,
     missed: Option<(&str, &str)>,
 ) -> Frame {
+    // Who comes back after this need not be told of it again.
+    let id = missed.map(|(_, to)| to);
     let mut data = Object::from_iter([("reason", Value::from(reason.to_string()))]);
     if let Some((from, to)) = missed {
         data.insert("missed_from", from.to_owned());
         data.insert("missed_to", to.to_owned());
     }
-    Frame::new(None, EventKind::StreamGap.name(), at, source, data)
+    Frame::new(id, EventKind::StreamGap.name(), at, source, data)
 }
 
 /// Nothing has happened, and the connection is there.

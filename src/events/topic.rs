@@ -198,10 +198,10 @@ impl Topic {
         self.wake(state);
     }
 
-    /// Leaves a hole: what comes between is told to nobody.
-    pub(super) fn skip(&self) {
+    /// Leaves a hole of so many positions: what would stand there is told to nobody.
+    pub(super) fn skip(&self, count: u64) {
         let mut state = self.lock();
-        state.next = state.next.saturating_add(1);
+        state.next = state.next.saturating_add(count);
     }
 
     /// Lets go of all frames, if there is such a one among them.
@@ -223,6 +223,11 @@ impl Topic {
     /// The last signal of that kind that is held.
     pub(super) fn last_signal(&self, kind: EventKind) -> Option<Frame> {
         self.lock().signals.last(kind).cloned()
+    }
+
+    /// When the last signal came that is held.
+    pub(super) fn last_signal_at(&self) -> Option<Timestamp> {
+        self.lock().signals.last_at()
     }
 
     /// Lets go of signals from before that moment.

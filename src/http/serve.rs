@@ -25,7 +25,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take once the service is to end.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
+/// How much of an answer is kept for who takes it slowly, and how long the head of a request may be.
+const MAX_BUFFERED_BYTES: usize = 64 << 10;
 
 /// Serves until `end` is there; then requests under way are answered, and no more taken. What never ends by itself has to be ended
 /// with `end`.
@@ -37,7 +39,7 @@ pub(crate) async fn serve(
     end: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFERED_BYTES);
     let (connections, hurry) = (GracefulShutdown::new(), Hurry::default());
     tokio::pin!(end);
     loop {

@@ -15,9 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::answering::{Answering, Own};
 use super::impatient::Patience;
 use crate::events::{
-    EventKind, Frame, GapReason, More, Next, Source, Subscription, Told, heartbeat, stream_gap,
+    EventKind, Frame, GapReason, More, Next, Source, Subscription, Told, heartbeat, stream_error, stream_gap,
 };
-use crate::service::{Caller, Followed, Service};
+use crate::service::{Caller, Followed, Service, ServiceError};
 
 /// How much goes out in one piece.
 const MAX_PIECE_BYTES: usize = 16 << 10;
@@ -80,6 +80,7 @@ fn stream(
         tick: Box::pin(sleep_until(now.checked_add(heartbeat.min(CHECK)).unwrap_or(now))),
         away: false,
         behind: GapReason::Trimmed,
+        told_why: false,
     };
     let mut response = Response::new(Body::new(stream));
     let headers = response.headers_mut();
@@ -106,6 +107,8 @@ struct EventStream {
     away: bool,
     /// Why something is missing, if something is.
     behind: GapReason,
+    /// Why it ends early was told.
+    told_why: bool,
 }
 
 impl EventStream {
@@ -149,6 +152,13 @@ impl EventStream {
                     self.tick.as_mut().reset(later(AWAY));
                 }
                 Poll::Ready(Next::End) if answering.is_some_and(Answering::is_loading) => {}
+                // Only logs are taken away from who follows them.
+                Poll::Ready(Next::Shut) if !self.told_why && !self.service.is_ending() => {
+                    self.told_why = true;
+                    let error = ServiceError::LogDeleted;
+                    let said = stream_error(self.service.now(), error.code().0, &error.to_string(), None);
+                    return Poll::Ready(Some(said.block().clone()));
+                }
                 Poll::Ready(Next::End | Next::Shut) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
@@ -185,9 +195,7 @@ impl EventStream {
         let ids = (self.subscription.id(from), self.subscription.id(to.saturating_sub(1)));
         let (reason, missed) = (self.behind, Some((ids.0.as_str(), ids.1.as_str())));
         self.behind = GapReason::Lag;
-        let gap = stream_gap(self.service.now(), self.source.clone(), reason, missed);
-        // Who comes back after this need not be told of it again.
-        [format!("id: {}\n\n", ids.1).as_bytes(), gap.block()].concat().into()
+        stream_gap(self.service.now(), self.source.clone(), reason, missed).block().clone()
     }
 }
 

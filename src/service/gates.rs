@@ -69,9 +69,11 @@ impl Service {
                 }
             }
         };
-        match tokio::time::timeout(wait, resolved).await {
-            Ok(gate) => gate,
-            Err(_) => self.gate(evidence_id, gate_id).await,
+        tokio::select! {
+            gate = resolved => gate,
+            () = tokio::time::sleep(wait) => self.gate(evidence_id, gate_id).await,
+            // Who waits is told how it is, and asks the next start of the service.
+            () = self.hub.until_shut() => self.gate(evidence_id, gate_id).await,
         }
     }
 }

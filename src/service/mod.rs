@@ -133,6 +133,11 @@ impl Service {
         self.hub.shut();
     }
 
+    /// Whether all streams were ended.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.hub.is_shut()
+    }
+
     /// The time, as the service sees it.
     pub(crate) fn now(&self) -> Timestamp {
         (self.surroundings.now)()

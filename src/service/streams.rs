@@ -112,7 +112,8 @@ impl Service {
                 // There may have been more.
                 (at, false) => Begin::Trimmed(at),
             },
-            Some(Begin::Earliest) => Begin::From(subscription.oldest()),
+            // There was more before anybody followed.
+            Some(Begin::Earliest) => Begin::Trimmed(subscription.oldest()),
             begin => begin.unwrap_or(Begin::Latest),
         };
         let followed = self.begin(subscription, None, (next, Begin::Latest), begin, State::Open);

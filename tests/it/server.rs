@@ -214,7 +214,7 @@ impl Connection {
         self.answer(method != "HEAD")
     }
 
-    fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
+    pub(crate) fn answer(&mut self, has_body: bool) -> std::io::Result<Answer> {
         let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
