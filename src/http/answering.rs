@@ -6,6 +6,7 @@
 //! was set before the line was recorded: who finds the event finds it held back. What is held back is what happens meanwhile,
 //! and no longer than one commit takes. So is the end of the stream, as long as lines have arrived that were not recorded yet.
 //!
+//! What a line repeats may be behind the stream: it is told again, without its id, for who comes back goes on where the stream was.
 //! What is kept is bounded by the records that a run may have, whether the answer is read or not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,7 +160,7 @@ impl Answering {
                 return refused.map_or(Own::Nothing, |frame| Own::Event(frame.block().clone()));
             };
             if let Some(frame) = self.frame(pos) {
-                let block = subscription.wants(frame).then(|| answer(frame, line));
+                let block = subscription.wants(frame).then(|| answer(&frame.without_id(), line));
                 self.answers.lock().again.remove(&(pos, line));
                 match block {
                     Some(block) => return Own::Event(block),

@@ -234,14 +234,18 @@ fn a_line_that_repeats_what_was_recorded_is_answered_by_that_record() {
     let answered =
         |event: Event| (event.name.clone(), event.data["pos"].as_u64(), event.data["line"].as_u64());
     assert_eq!(stream.next().unwrap().name, "stream_open");
-    assert_eq!(answered(stream.next().unwrap()), ("run_started".into(), Some(0), Some(1)));
+    let opened = stream.next().unwrap();
+    assert_eq!(opened.id, None, "it is behind where this stream has begun");
+    assert_eq!(answered(opened), ("run_started".into(), Some(0), Some(1)));
     second.send(&text(&[step.clone(), step]));
     let (one, other) = (stream.next().unwrap(), stream.next().unwrap());
-    assert_eq!((&one.id, &one.data["at"]), (&step_finished.id, &step_finished.data["at"]));
+    assert_eq!((&one.id, &other.id, &one.data["at"]), (&None, &None, &step_finished.data["at"]));
     assert_eq!(answered(one), ("step_finished".into(), Some(1), Some(2)));
     assert_eq!(answered(other), ("step_finished".into(), Some(1), Some(3)));
     second.line(&event("b"));
-    assert_eq!(answered(stream.next().unwrap()), ("b".into(), Some(3), Some(4)));
+    let next = stream.next().unwrap();
+    assert_eq!(next.id.as_deref(), Some("3"));
+    assert_eq!(answered(next), ("b".into(), Some(3), Some(4)));
     assert_eq!(recorded(&server, "r"), ["run_started", "step_finished", "a", "b"]);
 }
 
