@@ -4,7 +4,7 @@
 //! already: so while lines are being recorded, nothing goes out from the first place on that they may get. That place is one
 //! past the last that was committed before, and it is looked at when an event is about to go out, under the lock under which it
 //! was set before the line was recorded: who finds the event finds it held back. What is held back is what happens meanwhile,
-//! and no longer than one commit takes. So is the end of the stream, as long as lines have arrived that were not recorded yet.
+//! and no longer than one commit takes; of a line that closes the run, until it is sealed. So is the end of the stream, as long as lines have arrived that were not recorded yet.
 //!
 //! What a line repeats may be behind the stream: it is told again, without its id, for who comes back goes on where the stream was.
 //! What is kept is bounded by the records that a run may have, whether the answer is read or not.

@@ -105,7 +105,7 @@ fn opening(line: &[u8]) -> Result<Opening, Problem> {
 
 pub(super) fn about_both() -> Operation {
     Operation::new("streamRun", "A whole run in one connection")
-        .about("The body is NDJSON, recorded line by line as it arrives: first `{\"type\":\"run\", …}`, which opens a run or finds the same, then entries, signals, gates (`{\"type\":\"gate\", …}`) and `{\"type\":\"finalize\", …}`. The answer is the run's event stream, to `run_finalized`; the event that answers a line has its number, `line`. A line that is refused is answered with `stream_error` {`code`, `detail`, `line`}, and the end: nothing after it is recorded, and the run stays open.")
+        .about("The body is NDJSON, recorded line by line as it arrives: first `{\"type\":\"run\", …}`, which opens a run or finds the same, then entries, signals, gates (`{\"type\":\"gate\", …}`) and `{\"type\":\"finalize\", …}`. The answer is the run's event stream, to `run_finalized`; the event that answers a line has its number, `line`, and no id where the stream was past it. A line that is refused is answered with `stream_error` {`code`, `detail`, `line`}, and the end: nothing after it is recorded, and the run stays open. With the code `seal_pending` it is closed, its end was told before, and it is sealed as soon as that can be done.")
         .needs(Action::Write)
         .query(QUERY)
         .takes_for("from", begin_of())

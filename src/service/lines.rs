@@ -1,9 +1,9 @@
 //! Lines: what is sent piece by piece in one connection, recorded in its order, and nothing after one that is refused.
 
 use super::{Caller, Service, ServiceError};
-use crate::append::Done;
+use crate::append::{Ask, Done};
 use crate::events::Signal;
-use crate::journal::{Append, Close, Entry, NewGate, Pos};
+use crate::journal::{Append, Close, Entry, NewGate, Pos, State};
 
 /// Lines of one kind that came one after the other.
 pub(crate) struct Lines {
@@ -47,7 +47,7 @@ pub(crate) struct Recorded {
     pub(crate) answers: Vec<(Pos, u64)>,
     /// No record of a later line stands before this place.
     pub(crate) next: Pos,
-    /// The line that was refused: of it, and of those after it, nothing is recorded.
+    /// The line that was refused: of it, and of those after it, nothing is recorded; but the close of a run that could not be sealed.
     pub(crate) refused: Option<(u64, ServiceError)>,
 }
 
@@ -92,21 +92,27 @@ impl Service {
             What::Signals(signals) => {
                 let record = |signals| async move {
                     // There is no record that would answer them.
-                    self.signal(evidence_id, signals, bytes, caller).await.map(|_| Recorded::default())
+                    let signaled = self.signal(evidence_id, signals, bytes, caller).await?;
+                    Ok(Recorded { next: signaled.next, ..Recorded::default() })
                 };
                 Ok(record_good(numbers, &signals, record).await)
             }
             What::Gate(gate) => {
-                let (done, _) = self.open_gate(evidence_id, gate, bytes, caller).await?;
+                let done = self.lanes.ask(evidence_id, Ask::OpenGate(gate), bytes, caller.name()).await?;
                 Ok(Recorded::of(&done, numbers))
             }
             What::Close(close) => {
-                self.finalize(evidence_id, close, bytes, caller).await?;
-                // The last record is the seal, and the one before it the outcome, whoever asked for them first.
-                let seal = self.standing(evidence_id).await?.1.pos;
-                let places = [seal.saturating_sub(1), seal].into_iter();
-                let answers = places.zip(numbers.iter().copied().cycle()).collect();
-                Ok(Recorded { answers, next: seal.saturating_add(1), refused: None })
+                let standing = self.close(evidence_id, close, bytes, caller).await?;
+                let sealed = self.sealed(evidence_id, &standing).await;
+                // The last record is the outcome, and the one after it the seal, whoever asked for them first.
+                let outcome = standing.pos.saturating_sub(u64::from(standing.state == State::Sealed));
+                let last = outcome.saturating_add(u64::from(sealed.is_ok()));
+                let line = numbers.first().copied().unwrap_or_default();
+                Ok(Recorded {
+                    answers: (outcome..=last).map(|pos| (pos, line)).collect(),
+                    next: last.saturating_add(1),
+                    refused: sealed.err().map(|error| (line, error)),
+                })
             }
         }
     }

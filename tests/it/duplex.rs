@@ -220,6 +220,47 @@ fn what_comes_after_the_end_is_refused() {
 }
 
 #[test]
+fn a_close_that_cannot_be_sealed_yet_is_told_and_then_that() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let keys = server.get("/v1/keys").json();
+    let key = keys["keys"][0]["keyid"].as_str().unwrap();
+    assert_eq!(place.run(&["keys", "revoke", key, "--data-dir", "records"]).status, 0);
+    server.hangup();
+    let mut sender = Sender::open(&server, "", &[]);
+    sender.send(&text(&[run("r"), event("a"), finalize(), event("late")]));
+    let events = sender.answer().all();
+    let wanted = [
+        ("stream_open", None),
+        ("run_started", Some(1)),
+        ("a", Some(2)),
+        ("run_completed", Some(3)),
+        ("stream_error", Some(3)),
+    ];
+    assert_eq!(told(&events), wanted);
+    assert_eq!(events.last().unwrap().data["code"], "seal_pending");
+    assert_eq!(server.get("/v1/runs/r").json()["state"], "closing");
+}
+
+#[test]
+fn who_sends_signals_without_a_pause_is_told_all_the_same_what_others_record() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let mut sender = Sender::open(&server, "?types=abort_requested", &[]);
+    sender.line(&run("r"));
+    let mut stream = sender.answer();
+    let tokens = text(&vec![json!({ "type": "token", "text": "x" }); 2_000]);
+    let pump = std::thread::spawn(move || {
+        // Until nobody takes them any more.
+        while sender.try_send(&tokens).is_ok() {}
+    });
+    assert_eq!(server.post("/v1/runs/r/abort", &json!({ "reason": "enough" })).status, 202);
+    assert_eq!(stream.next_named("abort_requested").data["reason"], "enough");
+    drop(server);
+    pump.join().unwrap();
+}
+
+#[test]
 fn a_line_that_repeats_what_was_recorded_is_answered_by_that_record() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
