@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::sse::Piece;
-use crate::events::{EventKind, Frame, Loaded, Loader, More, Subscription, Told};
+use crate::events::{EventKind, Frame, Loaded, More, Subscription, Told};
 use crate::evidence::canonical::Value;
 use crate::journal::Pos;
 
@@ -123,8 +123,7 @@ impl State {
 /// What a stream says besides the events as they are.
 pub(super) struct Answering {
     answers: Arc<Answers>,
-    /// Loads records that the stream is past.
-    loader: Loader,
+    /// Records that the stream is past.
     loading: Option<(Pos, Loaded)>,
     /// The last that were loaded, from that place on.
     loaded: (Pos, Vec<Frame>),
@@ -143,8 +142,8 @@ pub(super) enum Own {
 }
 
 impl Answering {
-    pub(super) fn new(answers: Arc<Answers>, loader: Loader, open: oneshot::Sender<()>) -> Self {
-        Self { answers, loader, loading: None, loaded: (0, Vec::new()), ended: false, _open: open }
+    pub(super) fn new(answers: Arc<Answers>, open: oneshot::Sender<()>) -> Self {
+        Self { answers, loading: None, loaded: (0, Vec::new()), ended: false, _open: open }
     }
 
     /// What comes before the next event of the run.
@@ -167,7 +166,7 @@ impl Answering {
                     None => continue,
                 }
             }
-            if self.poll_load(cx, pos).is_pending() {
+            if self.poll_load(cx, subscription, pos).is_pending() {
                 return Own::Nothing;
             }
             if self.loaded.0 == pos && self.loaded.1.is_empty() {
@@ -197,8 +196,8 @@ impl Answering {
         frames.get(usize::try_from(pos.checked_sub(*first)?).ok()?)
     }
 
-    fn poll_load(&mut self, cx: &mut Context<'_>, pos: Pos) -> Poll<()> {
-        let (from, loading) = self.loading.get_or_insert_with(|| (pos, (self.loader)(pos)));
+    fn poll_load(&mut self, cx: &mut Context<'_>, subscription: &Subscription, pos: Pos) -> Poll<()> {
+        let (from, loading) = self.loading.get_or_insert_with(|| (pos, subscription.load_again(pos)));
         let from = *from;
         loading.as_mut().poll(cx).map(|loaded| {
             self.loading = None;

@@ -445,6 +445,22 @@ fn what_is_wrong_before_the_run_is_open_is_an_ordinary_problem() {
 }
 
 #[test]
+fn a_run_that_could_not_be_followed_is_not_opened() {
+    let place = Place::new();
+    let server = Server::start(&place, &["--max-subscribers", "1"]);
+    let first = Stream::open(&server, "/v1/events", &[]);
+    let refused = server.request("POST", "/v1/stream", &[NDJSON], run("r").to_string().as_bytes());
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("subscribers_full")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(server.get("/v1/runs").json()["runs"], json!([]));
+    drop(first);
+    // The place is free once the service finds that nobody reads.
+    let body = text(&[run("r"), finalize()]);
+    let opened = || server.request("POST", "/v1/stream", &[NDJSON], body.as_bytes()).status;
+    assert!((0..400).any(|_| opened() == 200 || std::thread::sleep(Duration::from_millis(50)) != ()));
+}
+
+#[test]
 fn who_may_not_write_opens_nothing_and_whose_token_is_deleted_records_nothing_more() {
     let guarded = Guarded::new();
     let reader = format!("Bearer {}", guarded.token("reader", "reader", &["*"]));
