@@ -10,11 +10,15 @@
 //! What is kept is bounded by the records that a run may have, whether the answer is read or not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future as _;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
 use super::sse::Piece;
 use crate::events::{EventKind, Frame, Loaded, More, Subscription, Told};
@@ -23,6 +27,8 @@ use crate::journal::Pos;
 
 /// How many events that passed already are kept to be sent again; of more, the first are not.
 const MAX_AGAIN: usize = 1 << 16;
+/// How long the end of a stream waits for lines that are being recorded.
+const REST: Duration = Duration::from_secs(1);
 
 /// What is known of the lines, between who records them and who tells of them.
 pub(super) struct Answers(Mutex<State>);
@@ -103,10 +109,15 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl State {
+    /// Whether lines are being recorded, and none was refused.
+    fn goes_on(&self) -> bool {
+        self.recording && self.refused.is_none()
+    }
+
     /// Whether an event has to wait.
     fn holds(&self, pos: Pos, kind: EventKind) -> bool {
         let again = || self.again.first().is_some_and(|(first, _)| *first < pos);
-        let ends_early = || (self.recording && self.refused.is_none()) || again();
+        let ends_early = || self.goes_on() || again();
         (self.recording && pos >= self.next) || (kind == EventKind::RunFinalized && ends_early())
     }
 
@@ -129,8 +140,10 @@ pub(super) struct Answering {
     loaded: (Pos, Vec<Frame>),
     /// The last event was said.
     ended: bool,
-    /// Gone when the stream is.
-    _open: oneshot::Sender<()>,
+    /// Gone when nobody is answered any more.
+    open: Option<oneshot::Sender<()>>,
+    /// How long the end still waits.
+    rest: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is next.
@@ -143,7 +156,7 @@ pub(super) enum Own {
 
 impl Answering {
     pub(super) fn new(answers: Arc<Answers>, open: oneshot::Sender<()>) -> Self {
-        Self { answers, loading: None, loaded: (0, Vec::new()), ended: false, _open: open }
+        Self { answers, loading: None, loaded: (0, Vec::new()), ended: false, open: Some(open), rest: None }
     }
 
     /// What comes before the next event of the run.
@@ -179,6 +192,19 @@ impl Answering {
     /// Whether something is on its way that comes before the end.
     pub(super) fn is_loading(&self) -> bool {
         self.loading.is_some()
+    }
+
+    /// The stream ends before the run does: ready once what has arrived of the lines is recorded, or takes too long.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.open = None;
+        {
+            let mut state = self.answers.lock();
+            state.waker = Some(cx.waker().clone());
+            if !state.goes_on() {
+                return Poll::Ready(());
+            }
+        }
+        self.rest.get_or_insert_with(|| Box::pin(sleep(REST))).as_mut().poll(cx)
     }
 
     /// What is to be sent again; or else, where the stream has come to that, its last event.
@@ -230,6 +256,10 @@ fn answer(frame: &Frame, line: u64) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     fn holds(answers: &Answers, pos: Pos, kind: EventKind) -> bool {
@@ -260,6 +290,26 @@ mod tests {
         assert!(ends_late(), "a record that passed answers a line");
         answers.lock().again.remove(&(2, 3));
         assert!(!ends_late(), "its own answers do not hold it back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_for_what_is_being_recorded_and_not_for_long() {
+        let short = Duration::from_millis(300);
+        for (takes, waited) in [(Duration::ZERO, Duration::ZERO), (short, short), (REST * 60, REST)] {
+            let answers = Answers::new(1, 0);
+            let (open, over) = oneshot::channel::<()>();
+            let mut answering = Answering::new(answers.clone(), open);
+            let begun = Instant::now();
+            tokio::spawn(async move {
+                // Who records is told that nobody is answered any more.
+                let _ = over.await;
+                sleep(takes).await;
+                answers.recording(false);
+            });
+            poll_fn(|cx| answering.poll_rest(cx)).await;
+            let elapsed = begun.elapsed();
+            assert!(elapsed >= waited && elapsed < waited + short, "{takes:?}: {elapsed:?}");
+        }
     }
 
     #[test]

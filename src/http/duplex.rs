@@ -3,8 +3,9 @@
 //! It waits for nobody who reads the answer, and holds no more than what it is recording.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 
@@ -35,13 +36,15 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Records all of it, or up to a line that is refused. What has arrived when nobody is answered any more is recorded still.
+    /// Records all of it, or up to a line that is refused. What has arrived when nobody is answered any more is the last.
     pub(super) async fn record(mut self) {
-        let _resting = Resting(self.answers.clone());
-        let Err((line, problem)) = self.record_all().await else { return };
-        let (code, detail) = (problem.code(), problem.detail());
-        self.service.figures().problems.add(code, 1);
-        self.answers.refused(stream_error(self.service.now(), code, detail, Some(line)));
+        let resting = Resting(self.answers.clone());
+        if let Err((line, problem)) = self.record_all().await {
+            let (code, detail) = (problem.code(), problem.detail());
+            self.service.figures().problems.add(code, 1);
+            self.answers.refused(stream_error(self.service.now(), code, detail, Some(line)));
+        }
+        drop(resting);
         self.arriving.leave().await;
     }
 
@@ -63,19 +66,20 @@ impl Sent {
 
     /// Waits for more lines; false if there are none, or nobody is answered any more.
     async fn more(&mut self) -> Result<bool, Problem> {
-        let answers = &self.answers;
-        let mut wait = pin!(self.arriving.wait());
-        let arrived = poll_fn(|cx| {
+        let Self { answers, arriving, over, .. } = self;
+        if over.is_terminated() {
+            return Ok(false);
+        }
+        let mut wait = pin!(arriving.wait());
+        poll_fn(|cx| {
+            // Looked at first: a body that never pauses would go on for nobody.
+            let is_over = Pin::new(&mut *over).poll(cx).is_ready();
             let arrived = wait.as_mut().poll(cx);
             // Said before anything is recorded of what has arrived.
-            answers.recording(matches!(arrived, std::task::Poll::Ready(Ok(true))));
-            arrived
-        });
-        tokio::select! {
-            biased;
-            arrived = arrived => arrived,
-            _ = &mut self.over => Ok(false),
-        }
+            answers.recording(matches!(arrived, Poll::Ready(Ok(true))));
+            if is_over && arrived.is_pending() { Poll::Ready(Ok(false)) } else { arrived }
+        })
+        .await
     }
 }
 

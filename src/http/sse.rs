@@ -149,7 +149,11 @@ impl EventStream {
                     self.tick.as_mut().reset(later(AWAY));
                 }
                 Poll::Ready(Next::End) if answering.is_some_and(Answering::is_loading) => {}
-                Poll::Ready(Next::End | Next::Shut) => return Poll::Ready(None),
+                Poll::Ready(Next::Shut) => {
+                    let rest = self.answering.as_mut().map_or(Poll::Ready(()), |own| own.poll_rest(cx));
+                    return rest.map(|()| None);
+                }
+                Poll::Ready(Next::End) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
             ready!(self.tick.as_mut().poll(cx));

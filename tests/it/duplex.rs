@@ -453,11 +453,13 @@ fn a_run_that_could_not_be_followed_is_not_opened() {
     assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("subscribers_full")));
     assert!(refused.header("retry-after").is_some());
     assert_eq!(server.get("/v1/runs").json()["runs"], json!([]));
-    drop(first);
+    first.hang_up();
     // The place is free once the service finds that nobody reads.
     let body = text(&[run("r"), finalize()]);
-    let opened = || server.request("POST", "/v1/stream", &[NDJSON], body.as_bytes()).status;
-    assert!((0..400).any(|_| opened() == 200 || std::thread::sleep(Duration::from_millis(50)) != ()));
+    let started = Instant::now();
+    while server.request("POST", "/v1/stream", &[NDJSON], body.as_bytes()).status != 200 {
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
 }
 
 #[test]
@@ -505,4 +507,25 @@ fn a_service_that_ends_sends_all_away_and_keeps_what_it_was_told() {
     let again = text(&[run("r"), finalize()]);
     assert_eq!(server.request("POST", "/v1/stream", &[NDJSON], again.as_bytes()).status, 200);
     assert_eq!(recorded(&server, "r"), ["run_started", "a", "run_completed", "run_finalized"]);
+}
+
+#[test]
+fn a_service_that_ends_waits_for_nobody_who_sends_without_a_pause() {
+    let place = Place::new();
+    let mut server = Server::start(&place, &[]);
+    let mut sender = Sender::open(&server, "", &[]);
+    sender.line(&run("r"));
+    let mut stream = sender.answer();
+    let tokens = text(&vec![json!({ "type": "token", "text": "x" }); 200]);
+    let pump = std::thread::spawn(move || while sender.try_send(&tokens).is_ok() {});
+    stream.next_named("token");
+    let reader = std::thread::spawn(move || {
+        while stream.next().is_some() {}
+        stream.cut
+    });
+    let begun = Instant::now();
+    assert_eq!(server.terminate(), 0);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(!reader.join().unwrap(), "the stream has an end");
+    pump.join().unwrap();
 }
