@@ -17,15 +17,13 @@ use super::problem::Problem;
 use crate::events::{Signal, stream_error};
 use crate::evidence::canonical::Value;
 use crate::journal::{Entry, NewGate};
-use crate::service::{Caller, Lines, Service, What};
+use crate::service::{Caller, SentLines, Service, What, work_on};
 
-/// From this size on parsing is told to the scheduler, which gives the other tasks to other threads.
-const LARGE_BYTES: usize = 16 << 10;
 /// How many lines are recorded at once.
 const MAX_LINES: usize = 1_000;
 
-/// The rest of a body, whose first line has opened a run.
-pub(super) struct Sent {
+/// Records the rest of a body, whose first line has opened a run.
+pub(super) struct Recorder {
     pub(super) service: Arc<Service>,
     pub(super) caller: Caller,
     pub(super) evidence_id: String,
@@ -35,7 +33,7 @@ pub(super) struct Sent {
     pub(super) over: oneshot::Receiver<()>,
 }
 
-impl Sent {
+impl Recorder {
     /// Records all of it, or up to a line that is refused. What has arrived when nobody is answered any more is the last.
     pub(super) async fn record(mut self) {
         let resting = Resting(self.answers.clone());
@@ -51,9 +49,7 @@ impl Sent {
     async fn record_all(&mut self) -> Result<(), (u64, Problem)> {
         while self.more().await.map_err(|problem| (self.arriving.taken.saturating_add(1), problem))? {
             let bytes = self.arriving.take();
-            let mut parse = || parsed(&bytes, &mut self.arriving.taken);
-            let (all, bad) =
-                if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse) } else { parse() };
+            let (all, bad) = work_on(bytes.len(), || parsed(&bytes, &mut self.arriving.taken));
             for lines in all {
                 let recorded = self.service.record_lines(&self.evidence_id, lines, &self.caller).await;
                 self.answers.recorded(&recorded.answers, recorded.next);
@@ -93,8 +89,8 @@ impl Drop for Resting {
 }
 
 /// The lines up to one that cannot be read, and that one. Blank ones are none, but count.
-fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<Lines>, Option<(u64, Problem)>) {
-    let mut all: Vec<Lines> = Vec::new();
+fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<SentLines>, Option<(u64, Problem)>) {
+    let mut all: Vec<SentLines> = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         *number = number.saturating_add(1);
         if line.trim_ascii().is_empty() {
@@ -104,7 +100,7 @@ fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<Lines>, Option<(u64, Problem)>
             Ok(what) => what,
             Err(problem) => return (all, Some((*number, problem))),
         };
-        let one = Lines { numbers: vec![*number], what, bytes: line.len() };
+        let one = SentLines { numbers: vec![*number], what, bytes: line.len() };
         let last = all.last_mut().filter(|last| last.numbers.len() < MAX_LINES);
         let alone = match last {
             Some(last) => last.join(one),

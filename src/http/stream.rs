@@ -13,7 +13,7 @@ use super::answer::{Answer, no_content};
 use super::answering::{Answering, Answers};
 use super::arriving::{Arriving, too_slow};
 use super::body::{self, NDJSON, PATIENCE};
-use super::duplex::Sent;
+use super::duplex::Recorder;
 use super::events::begin_of;
 use super::follow::{begin, filter, heartbeat};
 use super::guard::By;
@@ -59,9 +59,9 @@ pub(super) async fn both(
     answers.recorded(&[(0, arriving.taken)], next);
     let (open, over) = oneshot::channel();
     let answering = Answering::new(answers.clone(), open);
-    let sent =
-        Sent { service: service.clone(), caller: caller.clone(), evidence_id, arriving, answers, over };
-    tokio::spawn(sent.record());
+    let recorder =
+        Recorder { service: service.clone(), caller: caller.clone(), evidence_id, arriving, answers, over };
+    tokio::spawn(recorder.record());
     Ok(answering_stream(service, caller, followed, heartbeat, &patience, answering))
 }
 

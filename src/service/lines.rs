@@ -6,7 +6,7 @@ use crate::events::Signal;
 use crate::journal::{Append, Close, Entry, NewGate, Pos, State};
 
 /// Lines of one kind that came one after the other.
-pub(crate) struct Lines {
+pub(crate) struct SentLines {
     /// The number of each in its connection.
     pub(crate) numbers: Vec<u64>,
     pub(crate) what: What,
@@ -14,13 +14,13 @@ pub(crate) struct Lines {
     pub(crate) bytes: usize,
 }
 
-impl Lines {
+impl SentLines {
     /// Takes in what came next; gives it back if it is not of the kind.
-    pub(crate) fn join(&mut self, next: Lines) -> Option<Lines> {
+    pub(crate) fn join(&mut self, next: SentLines) -> Option<SentLines> {
         match (&mut self.what, next.what) {
             (What::Entries(all), What::Entries(mut more)) => all.append(&mut more),
             (What::Signals(all), What::Signals(mut more)) => all.append(&mut more),
-            (_, what) => return Some(Lines { what, ..next }),
+            (_, what) => return Some(SentLines { what, ..next }),
         }
         self.numbers.extend(next.numbers);
         self.bytes = self.bytes.saturating_add(next.bytes);
@@ -64,7 +64,12 @@ impl Recorded {
 
 impl Service {
     /// Records lines up to the first that is refused. Durable once it returns.
-    pub(crate) async fn record_lines(&self, evidence_id: &str, lines: Lines, caller: &Caller) -> Recorded {
+    pub(crate) async fn record_lines(
+        &self,
+        evidence_id: &str,
+        lines: SentLines,
+        caller: &Caller,
+    ) -> Recorded {
         let first = lines.numbers.first().copied().unwrap_or_default();
         let recorded = match self.check_still(caller) {
             Ok(()) => self.record(evidence_id, lines, caller).await,
@@ -76,7 +81,7 @@ impl Service {
     async fn record(
         &self,
         evidence_id: &str,
-        Lines { numbers, what, bytes }: Lines,
+        SentLines { numbers, what, bytes }: SentLines,
         caller: &Caller,
     ) -> Result<Recorded, ServiceError> {
         let numbers = numbers.as_slice();

@@ -3,10 +3,10 @@
 use super::*;
 use crate::events::Signal;
 use crate::service::lines::Recorded;
-use crate::service::{Lines, What};
+use crate::service::{SentLines, What};
 
 fn record(world: &World, run: &str, number: u64, what: What) -> Recorded {
-    let lines = Lines { numbers: vec![number], what, bytes: 0 };
+    let lines = SentLines { numbers: vec![number], what, bytes: 0 };
     RUNTIME.block_on(world.service.record_lines(run, lines, &Caller::Local))
 }
 
