@@ -9,6 +9,7 @@ use super::lane::{Ask, Done, Job, Lane, Lanes, Loaded, Queue};
 use super::rejection::Rejection;
 use super::signals::Taken;
 use super::told::tell_lines;
+use super::work_on;
 use crate::evidence::canonical;
 use crate::evidence::envelope::Kind;
 use crate::evidence::time::Timestamp;
@@ -18,8 +19,6 @@ use crate::store::{Batch, LineEnd, LogBatch, StoreError};
 
 /// How many bytes of requests are decided before they are written.
 const MAX_BATCH_BYTES: usize = 8 << 20;
-/// From this size on deciding is told to the scheduler, which gives the other tasks to other threads.
-const LARGE_BYTES: usize = 16 << 10;
 
 /// The work on one lane, until nothing waits in it. Dropped halfway, the lane is free, and the run is read back.
 pub(super) struct Drive {
@@ -90,8 +89,7 @@ impl Drive {
             }
             replies
         };
-        let replies =
-            if bytes.max(reserved) > LARGE_BYTES { tokio::task::block_in_place(decide) } else { decide() };
+        let replies = work_on(bytes.max(reserved), decide);
         let standing = loaded.run.standing();
         let mut durable = Batch::default();
         if !batch.records.is_empty() || !batch.keys.is_empty() || !batch.logs.logs.is_empty() {

@@ -22,6 +22,14 @@ use crate::evidence::envelope::limits::Limits;
 use crate::evidence::time::Timestamp;
 use crate::journal::Periods;
 
+/// From this size on work is told to the scheduler.
+const LARGE_BYTES: usize = 16 << 10;
+
+/// Does work on about so many bytes; while it is much, other tasks go on in other threads.
+pub(crate) fn work_on<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes > LARGE_BYTES { tokio::task::block_in_place(work) } else { work() }
+}
+
 /// Fills what it is given.
 pub(crate) type Fill = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::drive::Drive;
 use super::rejection::Rejection;
+use super::work_on;
 use crate::events::{Filter, Frame, Preset, Signal, Source};
 use crate::evidence::time::Timestamp;
 use crate::journal::{JournalRecord, Refusal, Run};
 
-/// From so many records or signals on, telling of them is told to the scheduler.
-const LARGE_TELLING: usize = 64;
+/// How much work telling of a record or a signal is, about.
+const TOLD_BYTES: usize = 256;
 
 /// How large the signals of one request may be together: masked, they may be larger than they came.
 const MAX_TOLD_BYTES: usize = 32 << 20;
@@ -75,6 +76,6 @@ impl Drive {
             hub.recorded(run.overview(), records.get(told..).unwrap_or_default());
         };
         let count = signals.iter().map(Taken::count).fold(records.len(), usize::saturating_add);
-        if count > LARGE_TELLING { tokio::task::block_in_place(tell) } else { tell() }
+        work_on(count.saturating_mul(TOLD_BYTES), tell);
     }
 }

@@ -1,12 +1,11 @@
 //! Who follows logs is told of the lines that a batch has ended, once it is durable.
 
 use super::lane::Loaded;
+use super::work_on;
 use crate::events::{Frame, Hub, ToldLine, ToldRun};
 use crate::logs::{Chunk, Line, OpenLine, lines_of};
 use crate::store::{LogBatch, Store, StoreError};
 
-/// From this size on telling is told to the scheduler, which gives the other tasks to other threads.
-const LARGE_BYTES: usize = 16 << 10;
 /// About how much an event has besides the bytes of its line.
 const AROUND_BYTES: usize = 384;
 
@@ -16,8 +15,7 @@ pub(super) fn tell_lines(hub: &Hub, store: &dyn Store, loaded: &Loaded, added: &
     let lines = first.log_pos..loaded.logs.next_pos();
     let bytes = added.chunks.iter().map(|(.., stored)| stored.len()).fold(0, usize::saturating_add);
     hub.logged(&loaded.run.overview().evidence_id, lines, |max_bytes| {
-        let newest = || newest(store, loaded, added, max_bytes);
-        if bytes > LARGE_BYTES { tokio::task::block_in_place(newest) } else { newest() }
+        work_on(bytes, || newest(store, loaded, added, max_bytes))
     });
 }
 

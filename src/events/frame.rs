@@ -77,6 +77,16 @@ impl Frame {
         }
     }
 
+    /// The same event without its id: told again, it is nowhere to resume from.
+    pub(crate) fn without_id(&self) -> Self {
+        Self {
+            bytes: self.bytes.slice(self.block_at.min(self.bytes.len())..),
+            block_at: 0,
+            data_at: self.data_at.saturating_sub(self.block_at),
+            ..self.clone()
+        }
+    }
+
     /// The same event with another member, which stands first in its data.
     pub(crate) fn with_member(&self, name: &str, value: impl Into<Value<'static>>) -> Bytes {
         let member = Object::from_iter([(name, value.into())]).canonical().into_owned();
@@ -151,6 +161,9 @@ mod tests {
         assert_eq!((frame.id(), frame.name(), frame.data()), (Some("7"), "custom:x", data.as_str()));
         let other = frame.with_id("e-12");
         assert_eq!((other.id(), other.name(), other.data()), (Some("e-12"), "custom:x", data.as_str()));
+        let again = frame.without_id();
+        assert_eq!((again.id(), again.name(), again.data()), (None, "custom:x", data.as_str()));
+        assert_eq!(again.block(), &frame.block()["id: 7\n".len()..]);
         let with = frame.with_member("line", Value::count(3));
         assert_eq!(with, format!("id: 7\nevent: custom:x\ndata: {{\"line\":3,{}\n\n", &data[1..]));
     }

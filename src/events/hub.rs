@@ -104,24 +104,41 @@ impl Global {
     }
 }
 
-/// The place of a subscriber.
-pub(super) struct Seat {
+/// The place of a subscriber, or of one to be; free again when this is dropped.
+pub(crate) struct Seat {
     hub: Arc<Hub>,
-    stream: Stream,
+    stream: Option<Stream>,
 }
 
 impl Seat {
-    /// The subscriber does not follow any more.
-    pub(super) fn left(&self) {
+    /// Follows a stream at its end, until it is dropped.
+    pub(crate) fn follow(mut self, stream: Stream, filter: Filter) -> Subscription {
+        let hub = self.hub.clone();
+        let mut topics = hub.topics();
+        let topic = match &stream {
+            Stream::Run(evidence_id) => hub.topic(&mut topics.runs, evidence_id),
+            Stream::Log(evidence_id) => hub.topic(&mut topics.logs, evidence_id),
+            Stream::Runs => hub.runs.followed(),
+            Stream::Logs => hub.logs.followed(),
+        };
+        hub.share(&topics);
+        self.stream = Some(stream);
+        // It follows before anybody can find that nobody does.
+        Subscription::new(topic, filter, Some(self))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
         self.hub.subscribers.fetch_sub(1, Ordering::SeqCst);
         let mut all = self.hub.topics();
         let (topics, evidence_id) = match &self.stream {
-            Stream::Run(evidence_id) => (&mut all.runs, evidence_id),
-            Stream::Log(evidence_id) => (&mut all.logs, evidence_id),
-            Stream::Runs | Stream::Logs => return,
+            Some(Stream::Run(evidence_id)) => (&mut all.runs, evidence_id),
+            Some(Stream::Log(evidence_id)) => (&mut all.logs, evidence_id),
+            Some(Stream::Runs | Stream::Logs) | None => return,
         };
-        // Nobody but the map and who leaves: who has it in hand is about to put something into it.
-        if topics.get(evidence_id).is_some_and(|topic| topic.is_idle() && Arc::strong_count(topic) <= 2) {
+        // Who has it in hand is about to put something into it; then it goes with the next sweep.
+        if topics.get(evidence_id).is_some_and(|topic| topic.is_idle() && Arc::strong_count(topic) == 1) {
             topics.remove(evidence_id);
         }
         self.hub.share(&all);
@@ -147,22 +164,18 @@ impl Hub {
         self.subscribers.load(Ordering::SeqCst)
     }
 
-    /// Follows a stream at its end, until it is dropped.
-    pub(crate) fn subscribe(self: &Arc<Self>, stream: Stream, filter: Filter) -> Result<Subscription, Full> {
+    /// Takes a place.
+    pub(crate) fn seat(self: &Arc<Self>) -> Result<Seat, Full> {
         let max_subscribers = self.max_subscribers;
         let place = |taken: usize| (taken < max_subscribers).then_some(taken.saturating_add(1));
         let taken = self.subscribers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, place);
         taken.map_err(|_| Full { max_subscribers })?;
-        let mut topics = self.topics();
-        let topic = match &stream {
-            Stream::Run(evidence_id) => self.topic(&mut topics.runs, evidence_id),
-            Stream::Log(evidence_id) => self.topic(&mut topics.logs, evidence_id),
-            Stream::Runs => self.runs.followed(),
-            Stream::Logs => self.logs.followed(),
-        };
-        self.share(&topics);
-        // It follows before anybody can find that nobody does.
-        Ok(Subscription::new(topic, filter, Some(Seat { hub: self.clone(), stream })))
+        Ok(Seat { hub: self.clone(), stream: None })
+    }
+
+    /// Takes a place, and follows a stream.
+    pub(crate) fn subscribe(self: &Arc<Self>, stream: Stream, filter: Filter) -> Result<Subscription, Full> {
+        Ok(self.seat()?.follow(stream, filter))
     }
 
     fn topic(&self, topics: &mut HashMap<String, Arc<Topic>>, evidence_id: &str) -> Arc<Topic> {

@@ -21,7 +21,7 @@ mod wakers;
 pub use channel::{Channel, Events, NameRefused, Replay};
 pub use filter::{Filter, FilterUnknown, Preset};
 pub use frame::{Frame, Source};
-pub(crate) use hub::{Full, Hub, Stream};
+pub(crate) use hub::{Full, Hub, Seat, Stream};
 pub(crate) use logged::ToldLine;
 pub(crate) use recorded::ToldRun;
 pub use said::GapReason;

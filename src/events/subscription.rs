@@ -57,8 +57,8 @@ pub(crate) struct Subscription {
     finalized: bool,
     /// The cursor whose id was told last.
     told: u64,
-    /// Free again when this is dropped.
-    seat: Option<Seat>,
+    /// Dropped once nothing is followed any more.
+    _seat: Option<Seat>,
 }
 
 impl Subscription {
@@ -74,7 +74,7 @@ impl Subscription {
             loading: None,
             finalized: false,
             told,
-            seat,
+            _seat: seat,
         }
     }
 
@@ -220,6 +220,14 @@ impl Subscription {
         }
     }
 
+    /// Loads from some position on what it may be past.
+    pub(crate) fn load_again(&self, from: u64) -> Loaded {
+        match &self.loader {
+            Some(loader) => loader(from),
+            None => Box::pin(std::future::ready(Ok(Vec::new()))),
+        }
+    }
+
     fn load(&mut self) {
         let from = self.follower.cursor;
         let loading = Loading { topic: self.topic.clone(), from };
@@ -237,6 +245,5 @@ impl Drop for Subscription {
         // Who waits for the same loads it then.
         self.loading.iter().for_each(JoinHandle::abort);
         self.topic.leave(&mut self.follower);
-        self.seat.iter().for_each(Seat::left);
     }
 }

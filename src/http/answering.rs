@@ -4,24 +4,31 @@
 //! already: so while lines are being recorded, nothing goes out from the first place on that they may get. That place is one
 //! past the last that was committed before, and it is looked at when an event is about to go out, under the lock under which it
 //! was set before the line was recorded: who finds the event finds it held back. What is held back is what happens meanwhile,
-//! and no longer than one commit takes. So is the end of the stream, as long as lines have arrived that were not recorded yet.
+//! and no longer than one commit takes; of a line that closes the run, until it is sealed. So is the end of the stream, as long as lines have arrived that were not recorded yet.
 //!
+//! What a line repeats may be behind the stream: it is told again, without its id, for who comes back goes on where the stream was.
 //! What is kept is bounded by the records that a run may have, whether the answer is read or not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future as _;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
 use super::sse::Piece;
-use crate::events::{EventKind, Frame, Loaded, Loader, More, Subscription, Told};
+use crate::events::{EventKind, Frame, Loaded, More, Subscription, Told};
 use crate::evidence::canonical::Value;
 use crate::journal::Pos;
 
 /// How many events that passed already are kept to be sent again; of more, the first are not.
 const MAX_AGAIN: usize = 1 << 16;
+/// How long the end of a stream waits for lines that are being recorded.
+const REST: Duration = Duration::from_secs(1);
 
 /// What is known of the lines, between who records them and who tells of them.
 pub(super) struct Answers(Mutex<State>);
@@ -102,10 +109,15 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl State {
+    /// Whether lines are being recorded, and none was refused.
+    fn goes_on(&self) -> bool {
+        self.recording && self.refused.is_none()
+    }
+
     /// Whether an event has to wait.
     fn holds(&self, pos: Pos, kind: EventKind) -> bool {
         let again = || self.again.first().is_some_and(|(first, _)| *first < pos);
-        let ends_early = || (self.recording && self.refused.is_none()) || again();
+        let ends_early = || self.goes_on() || again();
         (self.recording && pos >= self.next) || (kind == EventKind::RunFinalized && ends_early())
     }
 
@@ -122,15 +134,16 @@ impl State {
 /// What a stream says besides the events as they are.
 pub(super) struct Answering {
     answers: Arc<Answers>,
-    /// Loads records that the stream is past.
-    loader: Loader,
+    /// Records that the stream is past.
     loading: Option<(Pos, Loaded)>,
     /// The last that were loaded, from that place on.
     loaded: (Pos, Vec<Frame>),
     /// The last event was said.
     ended: bool,
-    /// Gone when the stream is.
-    _open: oneshot::Sender<()>,
+    /// Gone when nobody is answered any more.
+    open: Option<oneshot::Sender<()>>,
+    /// How long the end still waits.
+    rest: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is next.
@@ -142,8 +155,8 @@ pub(super) enum Own {
 }
 
 impl Answering {
-    pub(super) fn new(answers: Arc<Answers>, loader: Loader, open: oneshot::Sender<()>) -> Self {
-        Self { answers, loader, loading: None, loaded: (0, Vec::new()), ended: false, _open: open }
+    pub(super) fn new(answers: Arc<Answers>, open: oneshot::Sender<()>) -> Self {
+        Self { answers, loading: None, loaded: (0, Vec::new()), ended: false, open: Some(open), rest: None }
     }
 
     /// What comes before the next event of the run.
@@ -159,14 +172,14 @@ impl Answering {
                 return refused.map_or(Own::Nothing, |frame| Own::Event(frame.block().clone()));
             };
             if let Some(frame) = self.frame(pos) {
-                let block = subscription.wants(frame).then(|| answer(frame, line));
+                let block = subscription.wants(frame).then(|| answer(&frame.without_id(), line));
                 self.answers.lock().again.remove(&(pos, line));
                 match block {
                     Some(block) => return Own::Event(block),
                     None => continue,
                 }
             }
-            if self.poll_load(cx, pos).is_pending() {
+            if self.poll_load(cx, subscription, pos).is_pending() {
                 return Own::Nothing;
             }
             if self.loaded.0 == pos && self.loaded.1.is_empty() {
@@ -179,6 +192,19 @@ impl Answering {
     /// Whether something is on its way that comes before the end.
     pub(super) fn is_loading(&self) -> bool {
         self.loading.is_some()
+    }
+
+    /// The stream ends before the run does: ready once what has arrived of the lines is recorded, or takes too long.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.open = None;
+        {
+            let mut state = self.answers.lock();
+            state.waker = Some(cx.waker().clone());
+            if !state.goes_on() {
+                return Poll::Ready(());
+            }
+        }
+        self.rest.get_or_insert_with(|| Box::pin(sleep(REST))).as_mut().poll(cx)
     }
 
     /// What is to be sent again; or else, where the stream has come to that, its last event.
@@ -196,8 +222,8 @@ impl Answering {
         frames.get(usize::try_from(pos.checked_sub(*first)?).ok()?)
     }
 
-    fn poll_load(&mut self, cx: &mut Context<'_>, pos: Pos) -> Poll<()> {
-        let (from, loading) = self.loading.get_or_insert_with(|| (pos, (self.loader)(pos)));
+    fn poll_load(&mut self, cx: &mut Context<'_>, subscription: &Subscription, pos: Pos) -> Poll<()> {
+        let (from, loading) = self.loading.get_or_insert_with(|| (pos, subscription.load_again(pos)));
         let from = *from;
         loading.as_mut().poll(cx).map(|loaded| {
             self.loading = None;
@@ -230,6 +256,10 @@ fn answer(frame: &Frame, line: u64) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     fn holds(answers: &Answers, pos: Pos, kind: EventKind) -> bool {
@@ -260,6 +290,26 @@ mod tests {
         assert!(ends_late(), "a record that passed answers a line");
         answers.lock().again.remove(&(2, 3));
         assert!(!ends_late(), "its own answers do not hold it back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_for_what_is_being_recorded_and_not_for_long() {
+        let short = Duration::from_millis(300);
+        for (takes, waited) in [(Duration::ZERO, Duration::ZERO), (short, short), (REST * 60, REST)] {
+            let answers = Answers::new(1, 0);
+            let (open, over) = oneshot::channel::<()>();
+            let mut answering = Answering::new(answers.clone(), open);
+            let begun = Instant::now();
+            tokio::spawn(async move {
+                // Who records is told that nobody is answered any more.
+                let _ = over.await;
+                sleep(takes).await;
+                answers.recording(false);
+            });
+            poll_fn(|cx| answering.poll_rest(cx)).await;
+            let elapsed = begun.elapsed();
+            assert!(elapsed >= waited && elapsed < waited + short, "{takes:?}: {elapsed:?}");
+        }
     }
 
     #[test]

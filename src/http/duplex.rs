@@ -3,8 +3,9 @@
 //! It waits for nobody who reads the answer, and holds no more than what it is recording.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 
@@ -16,15 +17,13 @@ use super::problem::Problem;
 use crate::events::{Signal, stream_error};
 use crate::evidence::canonical::Value;
 use crate::journal::{Entry, NewGate};
-use crate::service::{Caller, Lines, Service, What};
+use crate::service::{Caller, SentLines, Service, What, work_on};
 
-/// From this size on parsing is told to the scheduler, which gives the other tasks to other threads.
-const LARGE_BYTES: usize = 16 << 10;
 /// How many lines are recorded at once.
 const MAX_LINES: usize = 1_000;
 
-/// The rest of a body, whose first line has opened a run.
-pub(super) struct Sent {
+/// Records the rest of a body, whose first line has opened a run.
+pub(super) struct Recorder {
     pub(super) service: Arc<Service>,
     pub(super) caller: Caller,
     pub(super) evidence_id: String,
@@ -34,23 +33,23 @@ pub(super) struct Sent {
     pub(super) over: oneshot::Receiver<()>,
 }
 
-impl Sent {
-    /// Records all of it, or up to a line that is refused. What has arrived when nobody is answered any more is recorded still.
+impl Recorder {
+    /// Records all of it, or up to a line that is refused. What has arrived when nobody is answered any more is the last.
     pub(super) async fn record(mut self) {
-        let _resting = Resting(self.answers.clone());
-        let Err((line, problem)) = self.record_all().await else { return };
-        let (code, detail) = (problem.code(), problem.detail());
-        self.service.figures().problems.add(code, 1);
-        self.answers.refused(stream_error(self.service.now(), code, detail, Some(line)));
+        let resting = Resting(self.answers.clone());
+        if let Err((line, problem)) = self.record_all().await {
+            let (code, detail) = (problem.code(), problem.detail());
+            self.service.figures().problems.add(code, 1);
+            self.answers.refused(stream_error(self.service.now(), code, detail, Some(line)));
+        }
+        drop(resting);
         self.arriving.leave().await;
     }
 
     async fn record_all(&mut self) -> Result<(), (u64, Problem)> {
         while self.more().await.map_err(|problem| (self.arriving.taken.saturating_add(1), problem))? {
             let bytes = self.arriving.take();
-            let mut parse = || parsed(&bytes, &mut self.arriving.taken);
-            let (all, bad) =
-                if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse) } else { parse() };
+            let (all, bad) = work_on(bytes.len(), || parsed(&bytes, &mut self.arriving.taken));
             for lines in all {
                 let recorded = self.service.record_lines(&self.evidence_id, lines, &self.caller).await;
                 self.answers.recorded(&recorded.answers, recorded.next);
@@ -63,19 +62,20 @@ impl Sent {
 
     /// Waits for more lines; false if there are none, or nobody is answered any more.
     async fn more(&mut self) -> Result<bool, Problem> {
-        let answers = &self.answers;
-        let mut wait = pin!(self.arriving.wait());
-        let arrived = poll_fn(|cx| {
+        let Self { answers, arriving, over, .. } = self;
+        if over.is_terminated() {
+            return Ok(false);
+        }
+        let mut wait = pin!(arriving.wait());
+        poll_fn(|cx| {
+            // Looked at first: a body that never pauses would go on for nobody.
+            let is_over = Pin::new(&mut *over).poll(cx).is_ready();
             let arrived = wait.as_mut().poll(cx);
             // Said before anything is recorded of what has arrived.
-            answers.recording(matches!(arrived, std::task::Poll::Ready(Ok(true))));
-            arrived
-        });
-        tokio::select! {
-            biased;
-            arrived = arrived => arrived,
-            _ = &mut self.over => Ok(false),
-        }
+            answers.recording(matches!(arrived, Poll::Ready(Ok(true))));
+            if is_over && arrived.is_pending() { Poll::Ready(Ok(false)) } else { arrived }
+        })
+        .await
     }
 }
 
@@ -89,8 +89,8 @@ impl Drop for Resting {
 }
 
 /// The lines up to one that cannot be read, and that one. Blank ones are none, but count.
-fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<Lines>, Option<(u64, Problem)>) {
-    let mut all: Vec<Lines> = Vec::new();
+fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<SentLines>, Option<(u64, Problem)>) {
+    let mut all: Vec<SentLines> = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         *number = number.saturating_add(1);
         if line.trim_ascii().is_empty() {
@@ -100,7 +100,7 @@ fn parsed(bytes: &[u8], number: &mut u64) -> (Vec<Lines>, Option<(u64, Problem)>
             Ok(what) => what,
             Err(problem) => return (all, Some((*number, problem))),
         };
-        let one = Lines { numbers: vec![*number], what, bytes: line.len() };
+        let one = SentLines { numbers: vec![*number], what, bytes: line.len() };
         let last = all.last_mut().filter(|last| last.numbers.len() < MAX_LINES);
         let alone = match last {
             Some(last) => last.join(one),

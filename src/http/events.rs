@@ -41,7 +41,7 @@ pub(super) async fn of_run(
         return page(&service, &evidence_id, &filter, &query).await;
     }
     let (heartbeat, begin) = (heartbeat(&query)?, begin(&query, &headers)?);
-    match service.follow_run(&evidence_id, filter, begin).await? {
+    match service.follow_run(service.seat()?, &evidence_id, filter, begin).await? {
         Some(followed) => Ok(event_stream(service, caller, followed, heartbeat, &patience)),
         // The one answer after which a browser does not come back.
         None => Ok(no_content()),

@@ -7,12 +7,10 @@ use super::body::{self, JSON, NDJSON, Sent};
 use super::problem::Problem;
 use crate::evidence::canonical::Value;
 use crate::journal::Refusal;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, work_on};
 
 /// How many may be sent at once.
 pub(super) const MAX_LINES: usize = 10_000;
-/// From this size on parsing is told to the scheduler, which gives the other tasks to other threads.
-const LARGE_BYTES: usize = 16 << 10;
 
 /// A body, not looked into yet.
 pub(super) struct Posted {
@@ -53,11 +51,10 @@ impl Posted {
         parse: impl Fn(Value<'_>) -> Result<T, Refusal>,
     ) -> Result<(Vec<T>, Lines), Problem> {
         let bytes = &self.sent.bytes;
-        let parse = || match self.many {
+        work_on(bytes.len(), || match self.many {
             true => lines(bytes, called, parse),
             false => Ok((vec![parse(body::parse(bytes)?)?], Lines(Vec::new()))),
-        };
-        if bytes.len() > LARGE_BYTES { tokio::task::block_in_place(parse) } else { parse() }
+        })
     }
 }
 

@@ -159,7 +159,11 @@ impl EventStream {
                     let said = stream_error(self.service.now(), error.code().0, &error.to_string(), None);
                     return Poll::Ready(Some(said.block().clone()));
                 }
-                Poll::Ready(Next::End | Next::Shut) => return Poll::Ready(None),
+                Poll::Ready(Next::Shut) => {
+                    let rest = self.answering.as_mut().map_or(Poll::Ready(()), |own| own.poll_rest(cx));
+                    return rest.map(|()| None);
+                }
+                Poll::Ready(Next::End) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
             ready!(self.tick.as_mut().poll(cx));

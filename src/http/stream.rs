@@ -13,7 +13,7 @@ use super::answer::{Answer, no_content};
 use super::answering::{Answering, Answers};
 use super::arriving::{Arriving, too_slow};
 use super::body::{self, NDJSON, PATIENCE};
-use super::duplex::Sent;
+use super::duplex::Recorder;
 use super::events::begin_of;
 use super::follow::{begin, filter, heartbeat};
 use super::guard::By;
@@ -23,7 +23,6 @@ use super::openapi::schema::{any_text, many, object};
 use super::problem::Problem;
 use super::query::Query;
 use super::sse::{EVENT_STREAM, answering_stream};
-use crate::events::ToldRun;
 use crate::journal::{Opening, Overview, Standing};
 use crate::service::{Action, Caller, Followed, Service};
 
@@ -31,7 +30,7 @@ const QUERY: &[&str] = &["preset", "types", "heartbeat", "last_event_id", "from"
 
 /// A run that the first line has opened, or found.
 struct Begun {
-    overview: Overview,
+    evidence_id: String,
     standing: Standing,
     /// `None` if nothing will ever come of it.
     followed: Option<Followed>,
@@ -48,7 +47,7 @@ pub(super) async fn both(
 ) -> Answer {
     let mut arriving = Arriving::new(sent);
     let begun = begun(&service, &caller, raw, &headers, &mut arriving).await;
-    let Ok(Begun { overview, standing, followed: Some(followed), heartbeat }) = begun else {
+    let Ok(Begun { evidence_id, standing, followed: Some(followed), heartbeat }) = begun else {
         // Who waits for the answer to go on gets it at once, and who does not can finish.
         if !headers.contains_key(header::EXPECT) {
             tokio::spawn(arriving.leave());
@@ -58,13 +57,11 @@ pub(super) async fn both(
     let next = standing.pos.saturating_add(1);
     let answers = Answers::new(next, followed.subscription.at());
     answers.recorded(&[(0, arriving.taken)], next);
-    let evidence_id = overview.evidence_id.clone();
-    let loader = service.records_loader(ToldRun::of(&overview), &evidence_id);
     let (open, over) = oneshot::channel();
-    let answering = Answering::new(answers.clone(), loader, open);
-    let sent =
-        Sent { service: service.clone(), caller: caller.clone(), evidence_id, arriving, answers, over };
-    tokio::spawn(sent.record());
+    let answering = Answering::new(answers.clone(), open);
+    let recorder =
+        Recorder { service: service.clone(), caller: caller.clone(), evidence_id, arriving, answers, over };
+    tokio::spawn(recorder.record());
     Ok(answering_stream(service, caller, followed, heartbeat, &patience, answering))
 }
 
@@ -89,10 +86,13 @@ async fn begun(
     })?;
     let number = usize::try_from(arriving.taken).unwrap_or(usize::MAX);
     let opening = opening(&line).map_err(|problem| problem.at_line(number))?;
+    // Nothing is opened that could not be followed.
+    let seat = service.seat()?;
     let opened = service.open(opening, None, line.len(), caller).await;
     let (overview, standing, _) = opened.map_err(|error| Problem::from(error).at_line(number))?;
-    let followed = service.follow_run(&overview.evidence_id, filter, begin).await?;
-    Ok(Begun { overview, standing, followed, heartbeat })
+    let Overview { evidence_id, .. } = overview;
+    let followed = service.follow_run(seat, &evidence_id, filter, begin).await?;
+    Ok(Begun { evidence_id, standing, followed, heartbeat })
 }
 
 fn opening(line: &[u8]) -> Result<Opening, Problem> {
@@ -105,7 +105,7 @@ fn opening(line: &[u8]) -> Result<Opening, Problem> {
 
 pub(super) fn about_both() -> Operation {
     Operation::new("streamRun", "A whole run in one connection")
-        .about("The body is NDJSON, recorded line by line as it arrives: first `{\"type\":\"run\", …}`, which opens a run or finds the same, then entries, signals, gates (`{\"type\":\"gate\", …}`) and `{\"type\":\"finalize\", …}`. The answer is the run's event stream, to `run_finalized`; the event that answers a line has its number, `line`. A line that is refused is answered with `stream_error` {`code`, `detail`, `line`}, and the end: nothing after it is recorded, and the run stays open.")
+        .about("The body is NDJSON, recorded line by line as it arrives: first `{\"type\":\"run\", …}`, which opens a run or finds the same, then entries, signals, gates (`{\"type\":\"gate\", …}`) and `{\"type\":\"finalize\", …}`. The answer is the run's event stream, to `run_finalized`; the event that answers a line has its number, `line`, and no id where the stream was past it. A line that is refused is answered with `stream_error` {`code`, `detail`, `line`}, and the end: nothing after it is recorded, and the run stays open. With the code `seal_pending` it is closed, its end was told before, and it is sealed as soon as that can be done.")
         .needs(Action::Write)
         .query(QUERY)
         .takes_for("from", begin_of())

@@ -1,10 +1,10 @@
 //! The end of a run: finalized, aborted, expired; always sealed.
 
 use super::{Caller, Service, ServiceError};
-use crate::append::{Ask, Done};
+use crate::append::Ask;
 use crate::evidence::chain::Head;
 use crate::evidence::digest::Digest;
-use crate::journal::{Abort, Close, State};
+use crate::journal::{Abort, Close, Standing, State};
 
 /// A run that is closed and sealed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,8 +22,27 @@ impl Service {
         bytes: usize,
         caller: &Caller,
     ) -> Result<Closed, ServiceError> {
-        let Done { standing, .. } =
-            self.lanes.ask(evidence_id, Ask::Close(close), bytes, caller.name()).await?;
+        let standing = self.close(evidence_id, close, bytes, caller).await?;
+        self.sealed(evidence_id, &standing).await
+    }
+
+    /// Closes a run. Durable once it returns: how it stands then.
+    pub(super) async fn close(
+        &self,
+        evidence_id: &str,
+        close: Close,
+        bytes: usize,
+        caller: &Caller,
+    ) -> Result<Standing, ServiceError> {
+        Ok(self.lanes.ask(evidence_id, Ask::Close(close), bytes, caller.name()).await?.standing)
+    }
+
+    /// Seals a run that was closed, and stands like that.
+    pub(super) async fn sealed(
+        &self,
+        evidence_id: &str,
+        standing: &Standing,
+    ) -> Result<Closed, ServiceError> {
         if let Some(envelope_digest) = standing.envelope_digest {
             return Ok(Closed { envelope_digest, head: standing.head });
         }

@@ -1,12 +1,12 @@
 //! Lines: what is sent piece by piece in one connection, recorded in its order, and nothing after one that is refused.
 
 use super::{Caller, Service, ServiceError};
-use crate::append::Done;
+use crate::append::{Ask, Done};
 use crate::events::Signal;
-use crate::journal::{Append, Close, Entry, NewGate, Pos};
+use crate::journal::{Append, Close, Entry, NewGate, Pos, State};
 
 /// Lines of one kind that came one after the other.
-pub(crate) struct Lines {
+pub(crate) struct SentLines {
     /// The number of each in its connection.
     pub(crate) numbers: Vec<u64>,
     pub(crate) what: What,
@@ -14,13 +14,13 @@ pub(crate) struct Lines {
     pub(crate) bytes: usize,
 }
 
-impl Lines {
+impl SentLines {
     /// Takes in what came next; gives it back if it is not of the kind.
-    pub(crate) fn join(&mut self, next: Lines) -> Option<Lines> {
+    pub(crate) fn join(&mut self, next: SentLines) -> Option<SentLines> {
         match (&mut self.what, next.what) {
             (What::Entries(all), What::Entries(mut more)) => all.append(&mut more),
             (What::Signals(all), What::Signals(mut more)) => all.append(&mut more),
-            (_, what) => return Some(Lines { what, ..next }),
+            (_, what) => return Some(SentLines { what, ..next }),
         }
         self.numbers.extend(next.numbers);
         self.bytes = self.bytes.saturating_add(next.bytes);
@@ -47,7 +47,7 @@ pub(crate) struct Recorded {
     pub(crate) answers: Vec<(Pos, u64)>,
     /// No record of a later line stands before this place.
     pub(crate) next: Pos,
-    /// The line that was refused: of it, and of those after it, nothing is recorded.
+    /// The line that was refused: of it, and of those after it, nothing is recorded; but the close of a run that could not be sealed.
     pub(crate) refused: Option<(u64, ServiceError)>,
 }
 
@@ -64,7 +64,12 @@ impl Recorded {
 
 impl Service {
     /// Records lines up to the first that is refused. Durable once it returns.
-    pub(crate) async fn record_lines(&self, evidence_id: &str, lines: Lines, caller: &Caller) -> Recorded {
+    pub(crate) async fn record_lines(
+        &self,
+        evidence_id: &str,
+        lines: SentLines,
+        caller: &Caller,
+    ) -> Recorded {
         let first = lines.numbers.first().copied().unwrap_or_default();
         let recorded = match self.check_still(caller) {
             Ok(()) => self.record(evidence_id, lines, caller).await,
@@ -76,7 +81,7 @@ impl Service {
     async fn record(
         &self,
         evidence_id: &str,
-        Lines { numbers, what, bytes }: Lines,
+        SentLines { numbers, what, bytes }: SentLines,
         caller: &Caller,
     ) -> Result<Recorded, ServiceError> {
         let numbers = numbers.as_slice();
@@ -92,21 +97,27 @@ impl Service {
             What::Signals(signals) => {
                 let record = |signals| async move {
                     // There is no record that would answer them.
-                    self.signal(evidence_id, signals, bytes, caller).await.map(|_| Recorded::default())
+                    let signaled = self.signal(evidence_id, signals, bytes, caller).await?;
+                    Ok(Recorded { next: signaled.next, ..Recorded::default() })
                 };
                 Ok(record_good(numbers, &signals, record).await)
             }
             What::Gate(gate) => {
-                let (done, _) = self.open_gate(evidence_id, gate, bytes, caller).await?;
+                let done = self.lanes.ask(evidence_id, Ask::OpenGate(gate), bytes, caller.name()).await?;
                 Ok(Recorded::of(&done, numbers))
             }
             What::Close(close) => {
-                self.finalize(evidence_id, close, bytes, caller).await?;
-                // The last record is the seal, and the one before it the outcome, whoever asked for them first.
-                let seal = self.standing(evidence_id).await?.1.pos;
-                let places = [seal.saturating_sub(1), seal].into_iter();
-                let answers = places.zip(numbers.iter().copied().cycle()).collect();
-                Ok(Recorded { answers, next: seal.saturating_add(1), refused: None })
+                let standing = self.close(evidence_id, close, bytes, caller).await?;
+                let sealed = self.sealed(evidence_id, &standing).await;
+                // The last record is the outcome, and the one after it the seal, whoever asked for them first.
+                let outcome = standing.pos.saturating_sub(u64::from(standing.state == State::Sealed));
+                let last = outcome.saturating_add(u64::from(sealed.is_ok()));
+                let line = numbers.first().copied().unwrap_or_default();
+                Ok(Recorded {
+                    answers: (outcome..=last).map(|pos| (pos, line)).collect(),
+                    next: last.saturating_add(1),
+                    refused: sealed.err().map(|error| (line, error)),
+                })
             }
         }
     }

@@ -36,7 +36,7 @@ mod tokens;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-pub(crate) use crate::append::Done;
+pub(crate) use crate::append::{Done, work_on};
 pub(crate) use crate::logs::{LogAppend, LogReceipt, MAX_CHUNK_BYTES, Stream};
 pub(crate) use crate::store::layout::is_evidence_id;
 pub(crate) use crate::store::list::{Page, Place};
@@ -47,7 +47,7 @@ pub(crate) use envelopes::StoredEnvelope;
 pub(crate) use error::ServiceError;
 pub(crate) use gates::GateView;
 pub(crate) use keys::{KeyRefused, Signing};
-pub(crate) use lines::{Lines, What};
+pub(crate) use lines::{SentLines, What};
 pub(crate) use lists::RunFilter;
 pub(crate) use logs::{FoundLog, LinePage};
 pub(crate) use streams::{Among, Begin, Followed};

@@ -3,12 +3,15 @@
 use super::{Caller, Service, ServiceError};
 use crate::append::Ask;
 use crate::events::Signal;
+use crate::journal::Pos;
 
 /// What became of signals that were sent.
 pub(crate) struct Signaled {
     pub(crate) taken: usize,
     /// The project does not take them.
     pub(crate) dropped: usize,
+    /// No later record of the run stands before this place.
+    pub(crate) next: Pos,
 }
 
 impl Service {
@@ -25,6 +28,6 @@ impl Service {
         let (taken, dropped) = (done.signals, sent.saturating_sub(done.signals));
         self.figures().signals.add("taken", taken);
         self.figures().signals.add("dropped", dropped);
-        Ok(Signaled { taken, dropped })
+        Ok(Signaled { taken, dropped, next: done.standing.pos.saturating_add(1) })
     }
 }

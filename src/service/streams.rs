@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Action, Caller, Service, ServiceError};
 use crate::events::{
-    Choice, Filter, Frame, GapReason, Loaded, Loader, Source, Stream, Subscription, ToldRun, stream_gap,
-    stream_open,
+    Choice, Filter, Frame, GapReason, Loaded, Loader, Seat, Source, Stream, Subscription, ToldRun,
+    stream_gap, stream_open,
 };
 use crate::evidence::time::Timestamp;
 use crate::journal::State;
@@ -61,15 +61,21 @@ pub(crate) struct Among {
 }
 
 impl Service {
+    /// A place for one who is to follow, before anything is done that needs one.
+    pub(crate) fn seat(&self) -> Result<Seat, ServiceError> {
+        Ok(self.hub.seat()?)
+    }
+
     /// Follows the events of a run; `None` if it is sealed and there is nothing after where it would begin.
     pub(crate) async fn follow_run(
         self: &Arc<Self>,
+        seat: Seat,
         evidence_id: &str,
         filter: Filter,
         begin: Option<Begin>,
     ) -> Result<Option<Followed>, ServiceError> {
         // First, so that nothing is recorded unheard between the look and this.
-        let subscription = self.hub.subscribe(Stream::Run(evidence_id.to_owned()), filter)?;
+        let subscription = seat.follow(Stream::Run(evidence_id.to_owned()), filter);
         let (overview, standing) = self.standing(evidence_id).await?;
         let next = standing.pos.saturating_add(1);
         let begin = match begin {
@@ -190,7 +196,7 @@ impl Service {
     }
 
     /// Reads what a run's stream does not have in memory.
-    pub(crate) fn records_loader(self: &Arc<Self>, run: ToldRun, evidence_id: &str) -> Loader {
+    fn records_loader(self: &Arc<Self>, run: ToldRun, evidence_id: &str) -> Loader {
         let (service, run, id) = (self.clone(), Arc::new(run), evidence_id.to_owned());
         Box::new(move |from| -> Loaded {
             let (service, run, id) = (service.clone(), run.clone(), id.clone());

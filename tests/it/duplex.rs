@@ -220,6 +220,47 @@ fn what_comes_after_the_end_is_refused() {
 }
 
 #[test]
+fn a_close_that_cannot_be_sealed_yet_is_told_and_then_that() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let keys = server.get("/v1/keys").json();
+    let key = keys["keys"][0]["keyid"].as_str().unwrap();
+    assert_eq!(place.run(&["keys", "revoke", key, "--data-dir", "records"]).status, 0);
+    server.hangup();
+    let mut sender = Sender::open(&server, "", &[]);
+    sender.send(&text(&[run("r"), event("a"), finalize(), event("late")]));
+    let events = sender.answer().all();
+    let wanted = [
+        ("stream_open", None),
+        ("run_started", Some(1)),
+        ("a", Some(2)),
+        ("run_completed", Some(3)),
+        ("stream_error", Some(3)),
+    ];
+    assert_eq!(told(&events), wanted);
+    assert_eq!(events.last().unwrap().data["code"], "seal_pending");
+    assert_eq!(server.get("/v1/runs/r").json()["state"], "closing");
+}
+
+#[test]
+fn who_sends_signals_without_a_pause_is_told_all_the_same_what_others_record() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let mut sender = Sender::open(&server, "?types=abort_requested", &[]);
+    sender.line(&run("r"));
+    let mut stream = sender.answer();
+    let tokens = text(&vec![json!({ "type": "token", "text": "x" }); 2_000]);
+    let pump = std::thread::spawn(move || {
+        // Until nobody takes them any more.
+        while sender.try_send(&tokens).is_ok() {}
+    });
+    assert_eq!(server.post("/v1/runs/r/abort", &json!({ "reason": "enough" })).status, 202);
+    assert_eq!(stream.next_named("abort_requested").data["reason"], "enough");
+    drop(server);
+    pump.join().unwrap();
+}
+
+#[test]
 fn a_line_that_repeats_what_was_recorded_is_answered_by_that_record() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
@@ -234,14 +275,18 @@ fn a_line_that_repeats_what_was_recorded_is_answered_by_that_record() {
     let answered =
         |event: Event| (event.name.clone(), event.data["pos"].as_u64(), event.data["line"].as_u64());
     assert_eq!(stream.next().unwrap().name, "stream_open");
-    assert_eq!(answered(stream.next().unwrap()), ("run_started".into(), Some(0), Some(1)));
+    let opened = stream.next().unwrap();
+    assert_eq!(opened.id, None, "it is behind where this stream has begun");
+    assert_eq!(answered(opened), ("run_started".into(), Some(0), Some(1)));
     second.send(&text(&[step.clone(), step]));
     let (one, other) = (stream.next().unwrap(), stream.next().unwrap());
-    assert_eq!((&one.id, &one.data["at"]), (&step_finished.id, &step_finished.data["at"]));
+    assert_eq!((&one.id, &other.id, &one.data["at"]), (&None, &None, &step_finished.data["at"]));
     assert_eq!(answered(one), ("step_finished".into(), Some(1), Some(2)));
     assert_eq!(answered(other), ("step_finished".into(), Some(1), Some(3)));
     second.line(&event("b"));
-    assert_eq!(answered(stream.next().unwrap()), ("b".into(), Some(3), Some(4)));
+    let next = stream.next().unwrap();
+    assert_eq!(next.id.as_deref(), Some("3"));
+    assert_eq!(answered(next), ("b".into(), Some(3), Some(4)));
     assert_eq!(recorded(&server, "r"), ["run_started", "step_finished", "a", "b"]);
 }
 
@@ -400,6 +445,24 @@ fn what_is_wrong_before_the_run_is_open_is_an_ordinary_problem() {
 }
 
 #[test]
+fn a_run_that_could_not_be_followed_is_not_opened() {
+    let place = Place::new();
+    let server = Server::start(&place, &["--max-subscribers", "1"]);
+    let first = Stream::open(&server, "/v1/events", &[]);
+    let refused = server.request("POST", "/v1/stream", &[NDJSON], run("r").to_string().as_bytes());
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("subscribers_full")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(server.get("/v1/runs").json()["runs"], json!([]));
+    first.hang_up();
+    // The place is free once the service finds that nobody reads.
+    let body = text(&[run("r"), finalize()]);
+    let started = Instant::now();
+    while server.request("POST", "/v1/stream", &[NDJSON], body.as_bytes()).status != 200 {
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[test]
 fn who_may_not_write_opens_nothing_and_whose_token_is_deleted_records_nothing_more() {
     let guarded = Guarded::new();
     let reader = format!("Bearer {}", guarded.token("reader", "reader", &["*"]));
@@ -444,4 +507,25 @@ fn a_service_that_ends_sends_all_away_and_keeps_what_it_was_told() {
     let again = text(&[run("r"), finalize()]);
     assert_eq!(server.request("POST", "/v1/stream", &[NDJSON], again.as_bytes()).status, 200);
     assert_eq!(recorded(&server, "r"), ["run_started", "a", "run_completed", "run_finalized"]);
+}
+
+#[test]
+fn a_service_that_ends_waits_for_nobody_who_sends_without_a_pause() {
+    let place = Place::new();
+    let mut server = Server::start(&place, &[]);
+    let mut sender = Sender::open(&server, "", &[]);
+    sender.line(&run("r"));
+    let mut stream = sender.answer();
+    let tokens = text(&vec![json!({ "type": "token", "text": "x" }); 200]);
+    let pump = std::thread::spawn(move || while sender.try_send(&tokens).is_ok() {});
+    stream.next_named("token");
+    let reader = std::thread::spawn(move || {
+        while stream.next().is_some() {}
+        stream.cut
+    });
+    let begun = Instant::now();
+    assert_eq!(server.terminate(), 0);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(!reader.join().unwrap(), "the stream has an end");
+    pump.join().unwrap();
 }

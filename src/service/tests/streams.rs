@@ -58,7 +58,9 @@ async fn follow(mut services: watch::Receiver<Arc<Service>>, run: String, from: 
             Some(last) => Begin::After(last.to_string()),
             None => Begin::From(from),
         };
-        let Some(mut followed) = service.follow_run(&run, Filter::default(), Some(begin)).await.unwrap()
+        let seat = service.seat().unwrap();
+        let Some(mut followed) =
+            service.follow_run(seat, &run, Filter::default(), Some(begin)).await.unwrap()
         else {
             return told;
         };
@@ -252,8 +254,14 @@ fn places_are_limited_and_free_again_when_who_had_them_goes() {
     let follow = || world.service.hub.subscribe(Stream::Run(run.clone()), Filter::default());
     let all: Vec<_> = (0..1_000).map(|_| follow().unwrap()).collect();
     assert_eq!(follow().err().unwrap().max_subscribers, 1_000);
+    assert_eq!(world.service.seat().err().map(code), Some("subscribers_full"));
     drop(all);
+    // One that is not used yet is taken too.
+    let seats: Vec<_> = (0..1_000).map(|_| world.service.seat().unwrap()).collect();
+    assert!(follow().is_err());
+    drop(seats);
     assert!(follow().is_ok());
+    assert_eq!(world.service.hub.subscribers(), 0);
 }
 
 /// All that a follower is told from that position to the seal.
@@ -266,8 +274,10 @@ fn told_from(world: &World, run: &str, from: u64) -> Vec<u64> {
 fn records_of_any_size_are_told_to_followers_at_different_places() {
     let world = World::new(Limits::default());
     let run = open(&world, r#"{"project":"p"}"#).unwrap();
-    let mut early =
-        RUNTIME.block_on(world.service.follow_run(&run, Filter::default(), None)).unwrap().unwrap();
+    let mut early = RUNTIME
+        .block_on(world.service.follow_run(world.service.seat().unwrap(), &run, Filter::default(), None))
+        .unwrap()
+        .unwrap();
     let text = |members: usize, bytes: usize| -> String {
         (0..members).map(|n| format!(r#""m{n}":"{}","#, "x".repeat(bytes))).collect()
     };
