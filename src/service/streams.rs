@@ -132,7 +132,9 @@ impl Service {
             return None;
         }
         let now = (self.surroundings.now)();
-        let opened = stream_open(now, source.clone(), next.checked_sub(1), resumed_from.as_deref());
+        // How much happens in all runs together is nobody's business.
+        let head_pos = source.as_ref().and_then(|_| next.checked_sub(1));
+        let opened = stream_open(now, source.clone(), head_pos, resumed_from.as_deref());
         let gap = gap.map(|reason| stream_gap(now, source.clone(), reason, None));
         let opening = [opened].into_iter().chain(gap).collect();
         Some(Followed { subscription: subscription.from(at), source, opening })
