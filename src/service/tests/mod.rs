@@ -4,6 +4,7 @@ mod accepted;
 mod closing;
 mod damage;
 mod keys;
+mod logs;
 mod readiness;
 mod sessions;
 mod streams;
