@@ -17,6 +17,7 @@ const SILENCE: Duration = Duration::from_secs(3 * 15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const RUN_FINALIZED: &str = "run_finalized";
 const STREAM_GAP: &str = "stream_gap";
+const STREAM_OPEN: &str = "stream_open";
 
 /// What is sent by one of the service's event streams, from where it was left when a connection ends.
 ///
@@ -125,7 +126,9 @@ impl<'c> Subscription<'c> {
         if event.event == STREAM_GAP {
             self.last_pos = None;
         }
-        let pos = event.id.parse::<u64>().ok().filter(|_| self.is_of_run && event.has_own_id);
+        // The first thing that a stream says has the id after which it begins.
+        let record = self.is_of_run && event.has_own_id && event.event != STREAM_OPEN;
+        let pos = event.id.parse::<u64>().ok().filter(|_| record);
         if pos.is_some() && pos <= self.last_pos {
             return false;
         }

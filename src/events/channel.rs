@@ -100,8 +100,8 @@ impl Channel {
         let begin = match replay {
             Replay::All => subscription.oldest(),
             Replay::Nothing => next,
-            Replay::After(id) => match subscription.position(&id) {
-                Some(at) if at < next => at.saturating_add(1),
+            Replay::After(id) => match subscription.after(&id) {
+                Some(at) if at <= next => at,
                 _ => {
                     gap = Some(GapReason::Cursor);
                     subscription.oldest()

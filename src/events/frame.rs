@@ -106,6 +106,11 @@ impl Frame {
         self.part(self.block_at.saturating_add(EVENT.len()), self.data_at.saturating_sub(DATA.len()))
     }
 
+    /// Whether it can be resumed from.
+    pub(super) fn has_id(&self) -> bool {
+        self.block_at > 0
+    }
+
     /// Its id, if it can be resumed from.
     pub fn id(&self) -> Option<&str> {
         self.part(0, self.block_at).strip_prefix("id: ")?.strip_suffix('\n')

@@ -14,8 +14,12 @@ use super::vocabulary::EventKind;
 use crate::evidence::time::Timestamp;
 use crate::journal::{Body, JournalRecord, Overview};
 
-/// What a stream of one run keeps in memory while somebody follows it, and what those of all runs keep.
+/// What a stream of one run keeps in memory while somebody follows it: its share of what there is for all of these, within these
+/// bounds.
+const SHARED_BYTES: usize = 128 << 20;
+const MIN_RUN_BYTES: usize = 64 << 10;
 const MAX_RUN_BYTES: usize = 1 << 20;
+/// What those of all runs keep.
 const MAX_GLOBAL_BYTES: usize = 16 << 20;
 /// How long signals are held, and the stream of all runs is kept, when nobody follows.
 const HELD_MS: i64 = 3_600_000;
@@ -49,6 +53,8 @@ pub(crate) struct Hub {
     subscribers: AtomicUsize,
     max_subscribers: usize,
     shut: AtomicBool,
+    /// Of [`SHARED_BYTES`], what each stream of one run may keep.
+    share_bytes: Arc<AtomicUsize>,
 }
 
 /// The streams of single runs, by evidence_id: those that somebody follows, or of which signals are held.
@@ -106,15 +112,17 @@ impl Seat {
     /// The subscriber does not follow any more.
     pub(super) fn left(&self) {
         self.hub.subscribers.fetch_sub(1, Ordering::SeqCst);
-        let mut topics = self.hub.topics();
+        let mut all = self.hub.topics();
         let (topics, evidence_id) = match &self.stream {
-            Stream::Run(evidence_id) => (&mut topics.runs, evidence_id),
-            Stream::Log(evidence_id) => (&mut topics.logs, evidence_id),
+            Stream::Run(evidence_id) => (&mut all.runs, evidence_id),
+            Stream::Log(evidence_id) => (&mut all.logs, evidence_id),
             Stream::Runs | Stream::Logs => return,
         };
-        if topics.get(evidence_id).is_some_and(|topic| topic.is_idle()) {
+        // Nobody but the map and who leaves: who has it in hand is about to put something into it.
+        if topics.get(evidence_id).is_some_and(|topic| topic.is_idle() && Arc::strong_count(topic) <= 2) {
             topics.remove(evidence_id);
         }
+        self.hub.share(&all);
     }
 }
 
@@ -128,6 +136,7 @@ impl Hub {
             subscribers: AtomicUsize::new(0),
             max_subscribers,
             shut: AtomicBool::new(false),
+            share_bytes: Arc::new(MAX_RUN_BYTES.into()),
         })
     }
 
@@ -149,6 +158,7 @@ impl Hub {
             Stream::Runs => self.runs.followed(),
             Stream::Logs => self.logs.followed(),
         };
+        self.share(&topics);
         // It follows before anybody can find that nobody does.
         Ok(Subscription::new(topic, filter, Some(Seat { hub: self.clone(), stream })))
     }
@@ -157,12 +167,18 @@ impl Hub {
         if let Some(topic) = topics.get(evidence_id) {
             return topic.clone();
         }
-        let topic = Arc::new(Topic::durable(MAX_RUN_BYTES));
+        let topic = Arc::new(Topic::durable(self.share_bytes.clone()));
         if self.shut.load(Ordering::SeqCst) {
             topic.shut();
         }
         topics.insert(evidence_id.to_owned(), topic.clone());
         topic
+    }
+
+    fn share(&self, topics: &Topics) {
+        let count = topics.runs.len().saturating_add(topics.logs.len());
+        let share = SHARED_BYTES.checked_div(count).unwrap_or(SHARED_BYTES);
+        self.share_bytes.store(share.clamp(MIN_RUN_BYTES, MAX_RUN_BYTES), Ordering::Relaxed);
     }
 
     /// Tells of records of a run that are durable, in their order.
@@ -227,11 +243,14 @@ impl Hub {
             topics.signaled.insert(evidence_id.to_owned(), last.at());
             match topics.runs.get(evidence_id) {
                 Some(topic) => topic.clone(),
-                None if topics.runs.len() < MAX_HELD => self.topic(&mut topics.runs, evidence_id),
+                // As many as are followed do not count.
+                None if topics.runs.len() < MAX_HELD.saturating_add(self.subscribers()) => {
+                    self.topic(&mut topics.runs, evidence_id)
+                }
                 None => return,
             }
         };
-        frames.iter().for_each(|frame| topic.signal(frame.clone()));
+        topic.signal(frames);
     }
 
     /// How far a run said last that it is, if that is held.
@@ -248,35 +267,41 @@ impl Hub {
     /// Lets go of what is older than that and nobody follows.
     pub(crate) fn sweep(&self, now: Timestamp) {
         let since = Timestamp::from_unix_ms(now.unix_ms().saturating_sub(HELD_MS));
+        // Who begins to follow does so under this lock.
+        let mut topics = self.topics();
         self.runs.sweep(since);
         self.logs.sweep(since);
-        self.topics().runs.retain(|_, topic| {
-            topic.forget_signals(since);
-            !topic.is_idle()
-        });
+        let Topics { runs, logs, .. } = &mut *topics;
+        for topics in [runs, logs] {
+            topics.retain(|_, topic| {
+                topic.forget_signals(since);
+                !topic.is_idle() || Arc::strong_count(topic) > 1
+            });
+        }
+        self.share(&topics);
     }
 
     /// Ends all streams, and every one that is asked for later.
     pub(crate) fn shut(&self) {
         self.shut.store(true, Ordering::SeqCst);
-        let topics = self.topics();
-        let all =
-            topics.runs.values().chain(topics.logs.values()).chain([&self.runs.topic, &self.logs.topic]);
-        all.for_each(|topic| topic.shut());
+        let all: Vec<Arc<Topic>> = {
+            let topics = self.topics();
+            let of_all = [&self.runs.topic, &self.logs.topic];
+            topics.runs.values().chain(topics.logs.values()).chain(of_all).cloned().collect()
+        };
+        all.iter().for_each(|topic| topic.shut());
     }
 
     /// Nothing comes any more of a run that is sealed.
     fn sealed(&self, evidence_id: &str) {
-        let mut topics = self.topics();
-        topics.signaled.remove(evidence_id);
-        let Topics { runs, logs, .. } = &mut *topics;
-        for topics in [runs, logs] {
-            let Some(topic) = topics.get(evidence_id) else { continue };
-            topic.end();
-            if topic.is_idle() {
-                topics.remove(evidence_id);
-            }
-        }
+        let ended: Vec<Arc<Topic>> = {
+            let mut topics = self.topics();
+            topics.signaled.remove(evidence_id);
+            let (run, log) = (topics.runs.get(evidence_id), topics.logs.get(evidence_id));
+            run.into_iter().chain(log).cloned().collect()
+        };
+        // What nobody follows goes with the next sweep.
+        ended.iter().for_each(|topic| topic.end());
     }
 
     fn topics(&self) -> MutexGuard<'_, Topics> {

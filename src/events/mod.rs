@@ -6,6 +6,7 @@
 mod channel;
 mod filter;
 mod frame;
+mod held;
 mod hub;
 mod logged;
 mod recorded;

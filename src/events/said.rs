@@ -32,10 +32,11 @@ impl fmt::Display for GapReason {
     }
 }
 
-/// The stream has begun: where what it follows ends at the moment, and from where it goes on.
+/// The stream has begun: where what it follows ends at the moment, and from where it goes on. With the id after which it begins.
 pub(crate) fn stream_open(
     at: Timestamp,
     source: Option<Arc<Source>>,
+    id: Option<&str>,
     head_pos: Option<u64>,
     resumed_from: Option<&str>,
 ) -> Frame {
@@ -46,7 +47,7 @@ pub(crate) fn stream_open(
     if let Some(id) = resumed_from {
         data.insert("resumed_from", id.to_owned());
     }
-    Frame::new(None, EventKind::StreamOpen.name(), at, source, data)
+    Frame::new(id, EventKind::StreamOpen.name(), at, source, data)
 }
 
 /// Something is missing, or may be: from the first id to the last one, where they are known.

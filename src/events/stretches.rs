@@ -30,10 +30,15 @@ impl Stretches {
     pub(super) fn insert(&mut self, from: u64, frames: &[Frame]) {
         self.turn = self.turn.saturating_add(1);
         for (at, frame) in (from..).zip(frames) {
-            if self.from(at).is_empty() {
+            if !self.has(at) {
                 self.put(at, frame.clone());
             }
         }
+    }
+
+    fn has(&self, at: u64) -> bool {
+        let before = self.stretches.range(..=at).next_back();
+        before.is_some_and(|(first, stretch)| first.saturating_add(stretch.frames.len() as u64) > at)
     }
 
     fn put(&mut self, at: u64, frame: Frame) {
@@ -78,14 +83,14 @@ impl Stretches {
     }
 
     /// Lets go of stretches until no more than so many bytes are left: of the oldest, or of those that nobody asked for the longest. The
-    /// newest stays, and of those what was put in or asked for last.
-    pub(super) fn trim(&mut self, max_bytes: usize, oldest: bool) {
+    /// newest stays, and the one that somebody waits for.
+    pub(super) fn trim(&mut self, max_bytes: usize, oldest: bool, awaited: Option<u64>) {
         while self.bytes > max_bytes && self.stretches.len() > 1 {
             let newest = self.stretches.keys().next_back().copied();
-            let others = self
-                .stretches
-                .iter()
-                .filter(|(first, stretch)| Some(**first) != newest && (oldest || stretch.used != self.turn));
+            let awaited = awaited.and_then(|at| self.stretches.range(..=at).next_back());
+            let awaited = awaited.map(|(first, _)| *first);
+            let stays = |first: u64| Some(first) == newest || Some(first) == awaited;
+            let others = self.stretches.iter().filter(|(first, _)| !stays(**first));
             let gone = others.min_by_key(|(first, stretch)| if oldest { **first } else { stretch.used });
             let Some(gone) = gone.map(|(first, _)| *first).and_then(|first| self.stretches.remove(&first))
             else {
@@ -156,9 +161,11 @@ mod tests {
         let one = stretches.bytes / 4;
         assert_eq!(stretches.from(0).len(), 256);
         assert_eq!(stretches.from(900).len(), 256);
-        stretches.trim(one * 2 + 500, false);
+        stretches.trim(one * 2 + 500, false, None);
         assert_eq!(stretches.iter().map(|(pos, _)| pos / 300).collect::<BTreeSet<_>>(), [0, 3].into());
-        stretches.trim(0, true);
+        stretches.trim(one, true, Some(5));
+        assert_eq!(stretches.iter().map(|(pos, _)| pos / 300).collect::<BTreeSet<_>>(), [0, 3].into());
+        stretches.trim(0, true, None);
         assert_eq!(stretches.iter().next().unwrap().0, 900);
     }
 }

@@ -3,13 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+
+use tokio::task::JoinHandle;
 
 use super::filter::Filter;
 use super::frame::{Frame, Source};
 use super::hub::Seat;
 use super::topic::{Follower, Given, Loading, More, Then, Topic};
 use super::vocabulary::EventKind;
+use crate::evidence::time::Timestamp;
 
 /// Frames from a position on, at least one if there is one; why not otherwise.
 pub(crate) type Loaded = Pin<Box<dyn Future<Output = Result<Vec<Frame>, String>> + Send>>;
@@ -48,7 +51,8 @@ pub(crate) struct Subscription {
     filter: Filter,
     choice: Option<Choice>,
     loader: Option<Loader>,
-    loading: Option<(Loaded, Loading)>,
+    /// How many frames were loaded, by a task of its own: others may wait for them who read faster.
+    loading: Option<JoinHandle<Result<usize, String>>>,
     /// The run is sealed, and that was told.
     finalized: bool,
     /// The cursor whose id was told last.
@@ -115,14 +119,19 @@ impl Subscription {
         self.topic.oldest()
     }
 
-    /// The first position in memory of something that is not older.
-    pub(crate) fn since(&self, at: crate::evidence::time::Timestamp) -> u64 {
+    /// The first position in memory of something that is not older, and whether it is the first of all.
+    pub(crate) fn since(&self, at: Timestamp) -> (u64, bool) {
         self.topic.since(at)
     }
 
-    /// The position in an id; `None` if it is none of this stream.
-    pub(crate) fn position(&self, id: &str) -> Option<u64> {
-        self.topic.position(id)
+    /// The position after the one in an id; `None` if it is none of this stream.
+    pub(crate) fn after(&self, id: &str) -> Option<u64> {
+        self.topic.after(id)
+    }
+
+    /// The id to go on from to that position.
+    pub(crate) fn id_before(&self, at: u64) -> String {
+        self.topic.id_before(at)
     }
 
     /// The id of a position.
@@ -157,16 +166,13 @@ impl Subscription {
             if self.finalized {
                 return Poll::Ready(Next::End);
             }
-            if let Some((load, loading)) = &mut self.loading {
-                let Poll::Ready(loaded) = load.as_mut().poll(cx) else { return Poll::Pending };
-                let from = loading.from;
-                if let Ok(frames) = &loaded {
-                    self.topic.put(from, frames);
-                }
+            if let Some(loading) = &mut self.loading {
+                let loaded =
+                    ready!(Pin::new(loading).poll(cx)).unwrap_or_else(|error| Err(error.to_string()));
                 self.loading = None;
                 match loaded {
-                    Ok(frames) if !frames.is_empty() => {}
-                    Ok(_) => return Poll::Ready(Next::Away("what was recorded is not there".into())),
+                    Ok(0) => return Poll::Ready(Next::Away("what was recorded is not there".into())),
+                    Ok(_) => {}
                     Err(why) => return Poll::Ready(Next::Away(why)),
                 }
             }
@@ -188,7 +194,7 @@ impl Subscription {
                     }
                     taken = true;
                     finalized = choice.is_none() && frame.kind() == EventKind::RunFinalized;
-                    told = at.or(told);
+                    told = at.filter(|_| frame.has_id()).or(told);
                 }
                 More::Yes
             });
@@ -217,15 +223,19 @@ impl Subscription {
     fn load(&mut self) {
         let from = self.follower.cursor;
         let loading = Loading { topic: self.topic.clone(), from };
-        if let Some(loader) = &self.loader {
-            self.loading = Some((loader(from), loading));
-        }
+        let Some(load) = self.loader.as_ref().map(|loader| loader(from)) else { return };
+        self.loading = Some(tokio::spawn(async move {
+            let frames = load.await?;
+            loading.topic.put_loaded(from, &frames);
+            Ok(frames.len())
+        }));
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.loading = None;
+        // Who waits for the same loads it then.
+        self.loading.iter().for_each(JoinHandle::abort);
         self.topic.leave(&mut self.follower);
         self.seat.iter().for_each(Seat::left);
     }

@@ -4,27 +4,28 @@
 //! asks for what is not in it is told to load it, one for all who wait for the same. Where it is not, what is gone is told as a gap.
 //! A follower is a cursor: whether it comes early or late, is slow or fast, it reads the same positions in the same order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::frame::Frame;
+use super::held::{Held, Signal};
 use super::stretches::Stretches;
 use super::vocabulary::EventKind;
 use super::wakers::{Place, Wakers};
 use crate::evidence::time::Timestamp;
 
-/// How many signals are held for who comes later.
-const MAX_SIGNALS: usize = 1_000;
-const MAX_SIGNAL_BYTES: usize = 1 << 20;
-
+/// What stands for the position before the first, where that is 0.
+const BEFORE_ALL: &str = "-1";
 /// A stream of events.
 #[derive(Debug)]
 pub(super) struct Topic {
     /// What stands before a position in an id.
     prefix: String,
     durable: bool,
-    max_bytes: usize,
+    /// How much may be in memory; of topics that share what there is, less where there are more of them.
+    max_bytes: Arc<AtomicUsize>,
     state: Mutex<State>,
 }
 
@@ -37,21 +38,12 @@ struct State {
     ended: bool,
     /// All who follow are to go now.
     shut: bool,
-    signals: VecDeque<Signal>,
-    signal_bytes: usize,
-    /// The number of the next signal.
-    next_signal: u64,
+    signals: Held,
     wakers: Wakers,
     /// From where somebody loads at the moment.
     loading: BTreeSet<u64>,
-}
-
-/// A frame without a position.
-#[derive(Debug)]
-struct Signal {
-    frame: Frame,
-    /// The position that was next when it came.
-    before: u64,
+    /// Who waits for what somebody else loads.
+    wait_for_loads: Vec<Waker>,
 }
 
 /// Where somebody is who follows.
@@ -88,7 +80,7 @@ pub(super) enum Then {
     Wait,
     /// It wanted no more.
     Enough,
-    /// It was given some; what comes then is not there.
+    /// It was given some, or passed over them; what comes then is to be asked for.
     Some,
     /// From its cursor on has to be loaded, by who is told so.
     Load,
@@ -102,13 +94,15 @@ pub(super) enum Then {
 
 impl Topic {
     /// A window on what a store keeps.
-    pub(super) fn durable(max_bytes: usize) -> Self {
+    pub(super) fn durable(max_bytes: Arc<AtomicUsize>) -> Self {
         Self { prefix: String::new(), durable: true, max_bytes, state: Mutex::default() }
     }
 
-    /// What is not in memory is nowhere. Ids begin with the epoch.
+    /// What is not in memory is nowhere. Ids begin with the epoch, positions at 1: before the first there is one to go on from.
     pub(super) fn volatile(epoch: &str, max_bytes: usize) -> Self {
-        Self { prefix: format!("{epoch}-"), durable: false, max_bytes, state: Mutex::default() }
+        let state = Mutex::new(State { next: 1, ..State::default() });
+        let max_bytes = Arc::new(max_bytes.into());
+        Self { prefix: format!("{epoch}-"), durable: false, max_bytes, state }
     }
 
     /// The id of what is at that position.
@@ -116,21 +110,28 @@ impl Topic {
         format!("{}{at}", self.prefix)
     }
 
-    /// The position in an id of this topic; `None` if it is none.
-    pub(super) fn position(&self, id: &str) -> Option<u64> {
+    /// The position after the one in an id of this topic; `None` if it is none.
+    pub(super) fn after(&self, id: &str) -> Option<u64> {
+        if self.durable && id == BEFORE_ALL {
+            return Some(0);
+        }
         let digits = id.strip_prefix(self.prefix.as_str())?;
         let plain = digits.len() <= 19 && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        digits.parse().ok().filter(|_| plain)
+        digits.parse().ok().filter(|_| plain).map(|at: u64| at.saturating_add(1))
+    }
+
+    /// The id to go on from to that position.
+    pub(super) fn id_before(&self, at: u64) -> String {
+        at.checked_sub(1).map_or(BEFORE_ALL.to_owned(), |before| self.id(before))
     }
 
     /// Begins to follow it at its end; the cursor may be moved.
     pub(super) fn follow(&self) -> Follower {
         let mut state = self.lock();
-        let first_held = state.next_signal.saturating_sub(state.signals.len() as u64);
         Follower {
             cursor: state.next,
-            signal: first_held,
-            came_at_signal: state.next_signal,
+            signal: state.signals.first(),
+            came_at_signal: state.signals.next(),
             place: Some(state.wakers.place()),
         }
     }
@@ -166,13 +167,22 @@ impl Topic {
         }
     }
 
-    /// Puts in frames that begin at that position: what was published, or was loaded.
+    /// Publishes frames that begin at that position.
     pub(super) fn put(&self, from: u64, frames: &[Frame]) {
         let mut state = self.lock();
-        state.frames.insert(from, frames);
-        state.frames.trim(self.max_bytes, !self.durable);
-        state.next = state.next.max(from.saturating_add(frames.len() as u64));
+        self.put_in(&mut state, from, frames, None);
         self.wake(state);
+    }
+
+    /// Puts in what was loaded for who waits at that position.
+    pub(super) fn put_loaded(&self, from: u64, frames: &[Frame]) {
+        self.put_in(&mut self.lock(), from, frames, Some(from));
+    }
+
+    fn put_in(&self, state: &mut State, from: u64, frames: &[Frame], awaited: Option<u64>) {
+        state.frames.insert(from, frames);
+        state.frames.trim(self.max_bytes.load(Ordering::Relaxed), !self.durable, awaited);
+        state.next = state.next.max(from.saturating_add(frames.len() as u64));
     }
 
     /// Publishes what has no position of its own but gets the next.
@@ -180,11 +190,11 @@ impl Topic {
         let mut state = self.lock();
         for frame in frames {
             let at = state.next;
-            let frame = if frame.id().is_some() { frame.with_id(&self.id(at)) } else { frame.clone() };
+            let frame = if frame.has_id() { frame.with_id(&self.id(at)) } else { frame.clone() };
             state.frames.insert(at, &[frame]);
             state.next = at.saturating_add(1);
         }
-        state.frames.trim(self.max_bytes, true);
+        state.frames.trim(self.max_bytes.load(Ordering::Relaxed), true, None);
         self.wake(state);
     }
 
@@ -202,31 +212,22 @@ impl Topic {
         }
     }
 
-    /// Publishes a signal, and holds it.
-    pub(super) fn signal(&self, frame: Frame) {
+    /// Publishes signals, and holds the last of them: a hint may be missed.
+    pub(super) fn signal(&self, frames: &[Frame]) {
         let mut state = self.lock();
         let before = state.next;
-        state.signal_bytes = state.signal_bytes.saturating_add(frame.block().len());
-        state.signals.push_back(Signal { frame, before });
-        state.next_signal = state.next_signal.saturating_add(1);
-        while state.signals.len() > MAX_SIGNALS || state.signal_bytes > MAX_SIGNAL_BYTES {
-            state.drop_signal();
-        }
+        frames.iter().for_each(|frame| state.signals.push(frame.clone(), before));
         self.wake(state);
     }
 
     /// The last signal of that kind that is held.
     pub(super) fn last_signal(&self, kind: EventKind) -> Option<Frame> {
-        let state = self.lock();
-        state.signals.iter().rev().map(|signal| &signal.frame).find(|frame| frame.kind() == kind).cloned()
+        self.lock().signals.last(kind).cloned()
     }
 
     /// Lets go of signals from before that moment.
     pub(super) fn forget_signals(&self, before: Timestamp) {
-        let mut state = self.lock();
-        while state.signals.front().is_some_and(|signal| signal.frame.at() < before) {
-            state.drop_signal();
-        }
+        self.lock().signals.forget(before);
     }
 
     /// Whether nothing is in memory that is not older.
@@ -239,7 +240,6 @@ impl Topic {
         let mut state = self.lock();
         state.ended = true;
         state.signals.clear();
-        state.signal_bytes = 0;
         self.wake(state);
     }
 
@@ -250,11 +250,12 @@ impl Topic {
         self.wake(state);
     }
 
-    /// The first position in memory of something not older than that.
-    pub(super) fn since(&self, since: Timestamp) -> u64 {
+    /// The first position in memory of something not older than that, and whether it is the first of all: something older is there.
+    pub(super) fn since(&self, since: Timestamp) -> (u64, bool) {
         let state = self.lock();
+        let whole = state.frames.iter().next().is_some_and(|(_, frame)| frame.at() < since);
         let found = state.frames.iter().find(|(_, frame)| frame.at() >= since).map(|(at, _)| at);
-        found.unwrap_or(state.next)
+        (found.unwrap_or(state.next), whole)
     }
 
     /// The first position in memory.
@@ -299,6 +300,7 @@ impl Topic {
             if frames.is_empty() {
                 return state.missing(follower, self.durable, waker);
             }
+            given = true;
             for frame in frames {
                 if until.is_some_and(|until| follower.cursor >= until) {
                     break;
@@ -307,7 +309,10 @@ impl Topic {
                     return Then::Enough;
                 }
                 follower.cursor = follower.cursor.saturating_add(1);
-                given = true;
+            }
+            if until.is_none_or(|until| follower.cursor < until) {
+                // Others want the lock too.
+                return Then::Some;
             }
         }
     }
@@ -316,7 +321,9 @@ impl Topic {
     pub(super) fn loaded(&self, from: u64) {
         let mut state = self.lock();
         state.loading.remove(&from);
-        self.wake(state);
+        let waiting = std::mem::take(&mut state.wait_for_loads);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Wakes who waits, without holding them up.
@@ -332,25 +339,16 @@ impl Topic {
 }
 
 impl State {
-    fn drop_signal(&mut self) {
-        if let Some(gone) = self.signals.pop_front() {
-            self.signal_bytes = self.signal_bytes.saturating_sub(gone.frame.block().len());
-        }
-    }
-
     /// The signal that comes next for a follower, if all before it were given.
     fn signal(&self, follower: &mut Follower) -> Option<&Signal> {
-        let first_held = self.next_signal.saturating_sub(self.signals.len() as u64);
-        follower.signal = follower.signal.max(first_held);
-        let signal = self.signals.get(usize::try_from(follower.signal.saturating_sub(first_held)).ok()?)?;
+        follower.signal = follower.signal.max(self.signals.first());
+        let signal = self.signals.get(follower.signal)?;
         let first = follower.signal < follower.came_at_signal;
         (first || signal.before <= follower.cursor).then_some(signal)
     }
 
     fn next_signal_before(&self, follower: &Follower) -> Option<u64> {
-        let first_held = self.next_signal.saturating_sub(self.signals.len() as u64);
-        let place = usize::try_from(follower.signal.saturating_sub(first_held)).ok()?;
-        self.signals.get(place).map(|signal| signal.before)
+        self.signals.get(follower.signal).map(|signal| signal.before)
     }
 
     fn missing(&mut self, follower: &mut Follower, durable: bool, waker: &Waker) -> Then {
@@ -358,7 +356,7 @@ impl State {
             if self.loading.insert(follower.cursor) {
                 return Then::Load;
             }
-            self.wait(follower, waker);
+            self.wait_for_loads.push(waker.clone());
             return Then::Wait;
         }
         let from = follower.cursor;

@@ -19,20 +19,46 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much they have to take meanwhile, unless that is all there is.
 const ENOUGH_BYTES: usize = 64 << 10;
 
+/// What is not larger is sent in one piece: to copy it costs less than that the kernel is told of its parts.
+const SMALL_BYTES: usize = 2 << 10;
+
 /// A stream whose writes fail when they go on too slowly.
 pub(super) struct Impatient<S> {
     stream: S,
     /// Since a write had to wait.
     waiting: Option<Waiting>,
     patience: Patience,
+    hurry: Hurry,
 }
+
+/// How long, once the service is to end.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// How much a reader has to take. An answer that keeps nothing for who reads it slowly can be content with anything at all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patience(Arc<AtomicBool>);
 
+/// Whether the service is to end, so that nobody is waited for any more who takes nothing. What waits has to be looked at once more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hurry(Arc<AtomicBool>);
+
+impl Hurry {
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Patience {
-    /// From now on whatever is taken is enough.
+    /// As it is for every answer that says nothing of it.
+    pub(super) fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Of this answer whatever is taken is enough.
     pub(super) fn with_slow(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -44,6 +70,7 @@ impl Patience {
 
 struct Waiting {
     end: Pin<Box<Sleep>>,
+    hurries: bool,
     taken_bytes: usize,
 }
 
@@ -56,8 +83,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Patience {
 }
 
 impl<S> Impatient<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, waiting: None, patience: Patience::default() }
+    pub(super) fn new(stream: S, hurry: Hurry) -> Self {
+        Self { stream, waiting: None, patience: Patience::default(), hurry }
     }
 
     /// What says how patient it is.
@@ -76,8 +103,11 @@ impl<S> Impatient<S> {
         if written.is_ready() {
             return written;
         }
-        let new = || Waiting { end: Box::pin(sleep(PATIENCE)), taken_bytes: 0 };
-        let end = &mut self.waiting.get_or_insert_with(new).end;
+        let new = || Waiting { end: Box::pin(sleep(PATIENCE)), hurries: false, taken_bytes: 0 };
+        let Waiting { end, hurries, .. } = self.waiting.get_or_insert_with(new);
+        if self.hurry.begun() && !std::mem::replace(hurries, true) {
+            end.set(sleep(HURRY));
+        }
         ready!(end.as_mut().poll(cx));
         end.as_mut().reset(Instant::now());
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -105,7 +135,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let mut together = [0; SMALL_BYTES];
+        let stream = Pin::new(&mut self.stream);
+        let written = match gathered(slices, &mut together) {
+            Some(bytes) => stream.poll_write(cx, bytes),
+            None => stream.poll_write_vectored(cx, slices),
+        };
         self.written(cx, written)
     }
 
@@ -124,6 +159,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 }
 
+/// What these hold, in one piece, if it fits in there.
+fn gathered<'t>(slices: &[io::IoSlice<'_>], into: &'t mut [u8]) -> Option<&'t [u8]> {
+    let mut end = 0_usize;
+    for slice in slices {
+        let next = end.checked_add(slice.len())?;
+        into.get_mut(end..next)?.copy_from_slice(slice);
+        end = next;
+    }
+    into.get(..end)
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -140,7 +186,7 @@ mod tests {
                 sleep(Duration::from_secs(29)).await;
             }
         });
-        let mut ours = Impatient::new(ours);
+        let mut ours = Impatient::new(ours, Hurry::default());
         let done = async { ours.write_all(&vec![0; bytes]).await.and(ours.flush().await) }.await;
         reader.abort();
         (begun.elapsed(), done)
@@ -162,7 +208,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_taken_to_its_end_is_enough_however_little_it_is() {
         let (ours, mut theirs) = duplex(1 << 10);
-        let mut ours = Impatient::new(ours);
+        let mut ours = Impatient::new(ours, Hurry::default());
         let reader = tokio::spawn(async move {
             let mut taken = vec![0; 2 << 10];
             for _ in 0..8 {

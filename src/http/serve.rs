@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::impatient::Impatient;
+use super::impatient::{Hurry, Impatient};
 use super::places::Places;
 
 /// How long the head of a request may take, and a connection be idle.
@@ -38,7 +38,7 @@ pub(crate) async fn serve(
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let connections = GracefulShutdown::new();
+    let (connections, hurry) = (GracefulShutdown::new(), Hurry::default());
     tokio::pin!(end);
     loop {
         let permit = tokio::select! {
@@ -53,10 +53,11 @@ pub(crate) async fn serve(
             Ok((stream, _)) => {
                 // Answers are small and awaited: none waits for the next one to fill a segment.
                 let _ = stream.set_nodelay(true);
-                let stream = Impatient::new(stream);
+                let stream = Impatient::new(stream, hurry.clone());
                 let (patience, router) = (stream.patience(), TowerToHyperService::new(router.clone()));
                 let service = service_fn(move |mut request: Request<Incoming>| {
                     // For answers that say how patient we are with who takes them.
+                    patience.reset();
                     request.extensions_mut().insert(patience.clone());
                     router.call(request)
                 });
@@ -82,6 +83,7 @@ pub(crate) async fn serve(
         }
     }
     drop(listener);
+    hurry.begin();
     let _ = timeout(GRACE, connections.shutdown()).await;
 }
 

@@ -115,7 +115,7 @@ impl EventStream {
             return Poll::Ready(Some(opening));
         }
         loop {
-            if self.tick.is_elapsed() {
+            if Instant::now() >= self.tick.deadline() {
                 match self.tick() {
                     Tick::Beat(bytes) => return Poll::Ready(Some(bytes)),
                     Tick::Gone => return Poll::Ready(None),
@@ -144,7 +144,7 @@ impl EventStream {
                 }
                 Poll::Ready(Next::Gap(from, to)) => return Poll::Ready(Some(self.gap(from, to))),
                 Poll::Ready(Next::Away(why)) => {
-                    tracing::warn!(reason = why, "a stream waits for the store");
+                    tracing::debug!(reason = why, "a stream waits for the store");
                     self.away = true;
                     self.tick.as_mut().reset(later(AWAY));
                 }

@@ -2,7 +2,7 @@
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::streams::{Begin, LOAD_RECORDS};
+use super::streams::{Begin, READ_RECORDS};
 use super::{Service, ServiceError};
 use crate::events::{Filter, Frame, ToldRun};
 use crate::journal::State;
@@ -10,6 +10,8 @@ use crate::journal::State;
 /// A page with so many bytes of events, or made of so many records, is not added to.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 const MAX_LOOKED_AT: u64 = 10_000;
+/// How many records are looked at before others get their turn.
+const TURN_RECORDS: u64 = 128;
 
 /// Some events of a run's journal.
 pub(crate) struct EventPage {
@@ -45,7 +47,7 @@ impl Service {
         let end = standing.pos.saturating_add(1);
         let next = match begin {
             Some(Begin::Since(since)) => self.first_since(evidence_id, since, end).await?,
-            Some(Begin::From(at)) => at,
+            Some(Begin::From(at) | Begin::Trimmed(at)) => at,
             Some(Begin::Latest) => end,
             Some(Begin::Earliest | Begin::After(_)) | None => 0,
         };
@@ -72,8 +74,11 @@ impl Service {
         self.read(move |store| {
             // Reading goes on where nobody waits for it any more.
             let _permit = permit;
-            let records = store.records(&evidence_id, page.next, LOAD_RECORDS)?;
-            let full = records.is_empty() || !records.iter().all(|record| page.add(page.run.frame(record)));
+            let (until, mut full) = (page.next.saturating_add(TURN_RECORDS), false);
+            while !full && page.next < until {
+                let records = store.records(&evidence_id, page.next, READ_RECORDS)?;
+                full = records.is_empty() || !records.iter().all(|record| page.add(page.run.frame(record)));
+            }
             Ok((page, full))
         })
         .await

@@ -1,5 +1,6 @@
 //! Streams: who follows what, and from where.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Action, Caller, Service, ServiceError};
@@ -9,9 +10,12 @@ use crate::events::{
 };
 use crate::evidence::time::Timestamp;
 use crate::journal::State;
+use crate::store::{Store, StoreError};
 
-/// How many records are read at once for who watches.
-pub(super) const LOAD_RECORDS: usize = 128;
+/// How many records are loaded at once for who watches, and about how many bytes of them; so many are read at a time.
+const LOAD_RECORDS: usize = 128;
+const LOAD_BYTES: usize = 128 << 10;
+pub(super) const READ_RECORDS: usize = 16;
 
 /// Where a stream begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,8 @@ pub(crate) enum Begin {
     Latest,
     /// With the first that is not older.
     Since(Timestamp),
+    /// With that position, before which something is missing.
+    Trimmed(u64),
 }
 
 /// A stream that is followed.
@@ -92,7 +98,11 @@ impl Service {
         let subscription = self.hub.subscribe(stream, filter)?.of(chosen);
         let next = subscription.end();
         let begin = match begin {
-            Some(Begin::Since(since)) => Begin::From(subscription.since(since)),
+            Some(Begin::Since(since)) => match subscription.since(since) {
+                (at, true) => Begin::From(at),
+                // There may have been more.
+                (at, false) => Begin::Trimmed(at),
+            },
             Some(Begin::Earliest) => Begin::From(subscription.oldest()),
             begin => begin.unwrap_or(Begin::Latest),
         };
@@ -113,19 +123,19 @@ impl Service {
         let mut position = |begin: &Begin| match begin {
             Begin::Earliest => Ok(0),
             Begin::Latest | Begin::Since(_) => Ok(next),
-            Begin::From(at) if *at <= next => Ok(*at),
-            Begin::From(_) => Err(GapReason::Cursor),
-            Begin::After(id) => match subscription.position(id) {
-                Some(at) if at < next => {
+            Begin::From(at) | Begin::Trimmed(at) if *at <= next => Ok(*at),
+            Begin::From(_) | Begin::Trimmed(_) => Err(GapReason::Cursor),
+            Begin::After(id) => match subscription.after(id) {
+                Some(at) if at <= next => {
                     resumed_from = Some(id.clone());
-                    Ok(at.saturating_add(1))
+                    Ok(at)
                 }
                 None if source.is_none() && is_of_another_start(id) => Err(GapReason::Restart),
                 _ => Err(GapReason::Cursor),
             },
         };
         let (at, gap) = match position(&begin) {
-            Ok(at) => (at, None),
+            Ok(at) => (at, matches!(begin, Begin::Trimmed(_)).then_some(GapReason::Trimmed)),
             Err(reason) => (position(&default).unwrap_or(next), Some(reason)),
         };
         if state == State::Sealed && at >= next {
@@ -134,7 +144,10 @@ impl Service {
         let now = (self.surroundings.now)();
         // How much happens in all runs together is nobody's business.
         let head_pos = source.as_ref().and_then(|_| next.checked_sub(1));
-        let opened = stream_open(now, source.clone(), head_pos, resumed_from.as_deref());
+        // Who comes back without having heard of anything begins where this one began.
+        let told = at > 0 || default == Begin::Latest;
+        let id = told.then(|| subscription.id_before(at));
+        let opened = stream_open(now, source.clone(), id.as_deref(), head_pos, resumed_from.as_deref());
         let gap = gap.map(|reason| stream_gap(now, source.clone(), reason, None));
         let opening = [opened].into_iter().chain(gap).collect();
         Some(Followed { subscription: subscription.from(at), source, opening })
@@ -146,10 +159,12 @@ impl Service {
         Box::new(move |from| -> Loaded {
             let (service, run, id) = (service.clone(), run.clone(), id.clone());
             Box::pin(async move {
-                let _permit = service.loads.acquire().await.map_err(|error| error.to_string())?;
+                let permit =
+                    service.loads.clone().acquire_owned().await.map_err(|error| error.to_string())?;
                 let frames = service.read(move |store| {
-                    let records = store.records(&id, from, LOAD_RECORDS)?;
-                    Ok(records.iter().map(|record| run.frame(record)).collect())
+                    // Kept while it is read, also when nobody waits for it any more.
+                    let _permit = permit;
+                    load(store, &run, &id, from)
                 });
                 frames.await.map_err(|error| error.to_string())
             })
@@ -179,12 +194,33 @@ impl Service {
     }
 }
 
+fn load(store: &dyn Store, run: &ToldRun, evidence_id: &str, from: u64) -> Result<Vec<Frame>, StoreError> {
+    let (mut frames, mut bytes): (Vec<Frame>, usize) = (Vec::new(), 0);
+    while bytes < LOAD_BYTES && frames.len() < LOAD_RECORDS {
+        let next = from.saturating_add(frames.len() as u64);
+        let records = store.records(evidence_id, next, READ_RECORDS)?;
+        for record in &records {
+            let frame = run.frame(record);
+            bytes = bytes.saturating_add(frame.block().len());
+            frames.push(frame);
+            if bytes >= LOAD_BYTES {
+                return Ok(frames);
+            }
+        }
+        if records.len() < READ_RECORDS {
+            break;
+        }
+    }
+    Ok(frames)
+}
+
 /// Which sources a caller is told of.
 fn chosen(caller: Caller, among: Among, of_logs: bool) -> Choice {
+    let runs: HashSet<String> = among.runs.into_iter().collect();
+    let projects: HashSet<String> = among.projects.into_iter().collect();
     Box::new(move |source| {
-        let named = |run: &String| *run == source.evidence_id || *run == source.run_id;
-        (among.runs.is_empty() || among.runs.iter().any(named))
-            && (among.projects.is_empty() || among.projects.contains(&source.project))
+        (runs.is_empty() || runs.contains(&source.evidence_id) || runs.contains(&source.run_id))
+            && (projects.is_empty() || projects.contains(&source.project))
             && caller.sees(&source.project)
             && (!of_logs || !source.withholds_logs || caller.may(Action::Disclose))
     })

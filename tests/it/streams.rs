@@ -99,7 +99,8 @@ fn a_stream_begins_where_it_is_asked_to() {
     assert_eq!((first, count, gap), (Some(1), 501, None));
     let long = "9".repeat(5_000);
     let cursor = |start: (Option<u64>, usize, Option<Value>)| (start.0, start.1, Some(json!("cursor")));
-    for id in ["x", "-1", "17.0", "0x11", "502", "99999999999999999999", " 1 2", "a-1", &long] {
+    assert_eq!(heard("last_event_id=-1", &[]), whole);
+    for id in ["x", "-2", "17.0", "0x11", "502", "99999999999999999999", " 1 2", "a-1", &long] {
         assert_eq!(heard("", &[("Last-Event-ID", id)]), cursor(whole.clone()), "{id}");
     }
     assert_eq!(heard("from=503", &[]), cursor(whole));

@@ -50,7 +50,7 @@ async function recordedLog(ask, run) {
   return {
     name: "the log that a service sends",
     stream: stream.replace(/^retry: \d+/, "retry: 1"),
-    events: [["", "stream_open", opening], ...events],
+    events: [["-1", "stream_open", opening], ...events],
     cursor: events.at(-1)[0],
   };
 }

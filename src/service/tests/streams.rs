@@ -203,11 +203,11 @@ fn on_the_stream_of_all_runs_what_is_missing_is_named() {
     let (frames, gaps) = ready(&world, &run, &mut slow);
     assert_eq!(gaps.len(), 1);
     let (from, to) = gaps[0];
-    assert_eq!((from, to - from + frames.len() as u64), (0, 4_801));
+    assert_eq!((from, to - from + frames.len() as u64), (1, 4_801));
     assert_eq!(frames.first().and_then(Frame::id), Some(slow.subscription.id(to).as_str()));
     // Who comes back too late is told the same.
     let mut late = follow_all(&world, Among::default(), Some(Begin::After(first.clone())));
-    assert_eq!(ready(&world, &run, &mut late).1, [(1, to)]);
+    assert_eq!(ready(&world, &run, &mut late).1, [(2, to)]);
     // And after a restart that nothing from before is there.
     world.service.end_streams();
     world.restart(usize::MAX, false);
@@ -254,4 +254,36 @@ fn places_are_limited_and_free_again_when_who_had_them_goes() {
     assert_eq!(follow().err().unwrap().max_subscribers, 1_000);
     drop(all);
     assert!(follow().is_ok());
+}
+
+/// All that a follower is told from that position to the seal.
+fn told_from(world: &World, run: &str, from: u64) -> Vec<u64> {
+    let services = watch::Sender::new(world.service.clone());
+    RUNTIME.block_on(follow(services.subscribe(), run.to_owned(), from))
+}
+
+#[test]
+fn records_of_any_size_are_told_to_followers_at_different_places() {
+    let world = World::new(Limits::default());
+    let run = open(&world, r#"{"project":"p"}"#).unwrap();
+    let mut early =
+        RUNTIME.block_on(world.service.follow_run(&run, Filter::default(), None)).unwrap().unwrap();
+    let text = |members: usize, bytes: usize| -> String {
+        (0..members).map(|n| format!(r#""m{n}":"{}","#, "x".repeat(bytes))).collect()
+    };
+    // Of many members each is small enough to be told.
+    for (count, members, bytes) in [(200, 1, 12_000), (40, 12, 16_000), (300, 1, 10)] {
+        let data = text(members, bytes);
+        let line = |i: usize| format!(r#"{{"type":"event","name":"e{i}","data":{{{data}"last":0}}}}"#);
+        append(&world, &run, &(0..count).map(line).collect::<Vec<_>>(), None, None).unwrap();
+    }
+    finalize(&world, &run, "succeeded").unwrap();
+    // It begins to load, is not asked again, and holds up nobody.
+    assert_eq!(ready(&world, &run, &mut early).0.len(), 0);
+    std::thread::scope(|scope| {
+        for from in [0, 1, 7, 150, 201, 230, 240, 500] {
+            let (world, run) = (&world, &run);
+            scope.spawn(move || assert_eq!(told_from(world, run, from), (from..543).collect::<Vec<u64>>()));
+        }
+    });
 }
