@@ -352,3 +352,29 @@ fn a_stream_of_all_runs_is_of_those_that_are_named() {
     }
     assert!(quiet.ends_with("-1\n\n"), "{quiet:?}");
 }
+
+#[test]
+fn who_is_behind_misses_of_deleted_logs_alone() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let mut all = follow(&server, "/v1/logs/stream", &[]);
+    let runs = [(); 3].map(|()| open(&server, &["s"]));
+    let lines = |run: &str| (0..2_000).map(|n| format!("{run} {n}\n")).collect::<String>();
+    for run in &runs {
+        write(&server, run, "step_id=s", lines(run).as_bytes());
+        finalize(&server, run);
+    }
+    let first = take(&mut all, 1).remove(0).id.unwrap();
+    let deleted = server.request("DELETE", &format!("/v1/runs/{}/logs", runs[1]), &[], b"");
+    assert_eq!(deleted.status, 204);
+    let mut behind = follow(&server, "/v1/logs/stream", &[("Last-Event-ID", &first)]);
+    let (mut heard, mut gaps) = ([0, 0, 0], 0);
+    while heard[2] == 0 || heard[2] < 1_000 {
+        let event = behind.next().unwrap();
+        match runs.iter().position(|run| event.data["evidence_id"] == run.as_str()) {
+            Some(place) => heard[place] += 1,
+            None => gaps += usize::from(event.name == "stream_gap"),
+        }
+    }
+    assert!(heard[0] > 1_000 && heard[1] == 0 && gaps == 1, "{heard:?} and {gaps} gaps");
+}
