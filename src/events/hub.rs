@@ -98,7 +98,7 @@ impl Global {
     fn sweep(&self, since: Timestamp) {
         if self.kept() && self.topic.followers() == 0 && self.topic.is_older(since) {
             self.kept.store(false, Ordering::SeqCst);
-            self.topic.forget_if_any(|_| true);
+            self.topic.forget(|_| true);
             self.topic.skip(1);
         }
     }
@@ -246,7 +246,7 @@ impl Hub {
             topic.shut();
         }
         let of_it = |frame: &Frame| frame.source().is_some_and(|source| source.evidence_id == evidence_id);
-        self.logs.topic.forget_if_any(of_it);
+        self.logs.topic.forget(of_it);
     }
 
     /// Tells of signals of a run that goes on, and holds them for who comes later.

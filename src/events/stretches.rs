@@ -100,8 +100,15 @@ impl Stretches {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// Lets go of the stretches that have such a frame.
+    pub(super) fn forget(&mut self, is: impl Fn(&Frame) -> bool) {
+        self.stretches.retain(|_, stretch| {
+            let stays = !stretch.frames.iter().any(&is);
+            if !stays {
+                self.bytes = self.bytes.saturating_sub(stretch.bytes);
+            }
+            stays
+        });
     }
 }
 
@@ -150,6 +157,23 @@ mod tests {
                 prop_assert_eq!(stretches.from(at).is_empty(), !there.contains(&at));
             }
         }
+    }
+
+    #[test]
+    fn only_the_stretches_are_forgotten_that_have_what_is_to_be() {
+        let mut stretches = Stretches::default();
+        stretches.insert(0, &frames(0, 1_000));
+        let one = stretches.bytes / 1_000;
+        stretches.forget(|frame| matches!(frame.id(), Some("300" | "999")));
+        let left: Vec<u64> = stretches.iter().map(|(pos, _)| pos).collect();
+        assert!(left.contains(&0) && left.contains(&600) && !left.contains(&300) && !left.contains(&999));
+        assert!(stretches.bytes.abs_diff(left.len() * one) < 1_000 * 4, "what is gone takes nothing");
+        // The next goes on behind the hole.
+        stretches.insert(1_000, &frames(1_000, 1));
+        assert_eq!((stretches.from(1_000).len(), stretches.next_after(999)), (1, Some(1_000)));
+        assert!(stretches.from(999).is_empty());
+        stretches.forget(|_| true);
+        assert_eq!((stretches.iter().count(), stretches.bytes), (0, 0));
     }
 
     #[test]

@@ -204,12 +204,9 @@ impl Topic {
         state.next = state.next.saturating_add(count);
     }
 
-    /// Lets go of all frames, if there is such a one among them.
-    pub(super) fn forget_if_any(&self, is: impl Fn(&Frame) -> bool) {
-        let mut state = self.lock();
-        if state.frames.iter().any(|(_, frame)| is(frame)) {
-            state.frames.clear();
-        }
+    /// Lets go of such frames, and of some around them.
+    pub(super) fn forget(&self, is: impl Fn(&Frame) -> bool) {
+        self.lock().frames.forget(is);
     }
 
     /// Publishes signals, and holds the last of them: a hint may be missed.
@@ -255,12 +252,18 @@ impl Topic {
         self.wake(state);
     }
 
-    /// The first position in memory of something not older than that, and whether it is the first of all: something older is there.
+    /// The position from which on nothing in memory is older than that, and whether it is the first of all: something older is there.
     pub(super) fn since(&self, since: Timestamp) -> (u64, bool) {
         let state = self.lock();
-        let whole = state.frames.iter().next().is_some_and(|(_, frame)| frame.at() < since);
-        let found = state.frames.iter().find(|(_, frame)| frame.at() >= since).map(|(at, _)| at);
-        (found.unwrap_or(state.next), whole)
+        let mut after_older = None;
+        for (at, frame) in state.frames.iter() {
+            if frame.at() >= since {
+                // What was between them and is gone may not have been older either.
+                return (after_older.unwrap_or(at), after_older.is_some());
+            }
+            after_older = Some(at.saturating_add(1));
+        }
+        (after_older.unwrap_or(state.next), after_older.is_some())
     }
 
     /// The first position in memory.

@@ -7,17 +7,19 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use super::answer::{Answer, no_content, text};
 use super::body::JSON;
-use super::follow::{among, begin, filter, heartbeat};
+use super::follow::{among, begin, filter, from, heartbeat};
 use super::guard::By;
 use super::impatient::Patience;
+use super::kept::kept;
 use super::openapi::Operation;
 use super::openapi::schema::{any_text, count, either, flag, id, many, object, one_of, path_id, refer};
 use super::path::Path;
+use super::problem::Problem;
 use super::query::Query;
 use super::sse::{EVENT_STREAM, event_stream};
 use crate::events::Filter;
 use crate::evidence::canonical::MAX_SAFE_INTEGER;
-use crate::service::{Action, Service};
+use crate::service::{Action, Begin, EventPage, Service};
 
 /// How many events a page has at most, and unless asked otherwise.
 const MAX_EVENTS: u64 = 1_000;
@@ -38,7 +40,7 @@ pub(super) async fn of_run(
     let filter = filter(&query)?;
     let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     if wants_page(&headers) {
-        return page(&service, &evidence_id, &filter, &query).await;
+        return page(&service, &evidence_id, filter, &query).await;
     }
     let (heartbeat, begin) = (heartbeat(&query)?, begin(&query, &headers)?);
     match service.follow_run(service.seat()?, &evidence_id, filter, begin).await? {
@@ -51,7 +53,7 @@ pub(super) async fn of_run(
 pub(super) fn about_of_run() -> Operation {
     let page = object([("events", many(refer("Event"))), ("next", count()), ("closed", flag())]);
     Operation::new("getRunEvents", "Follows the events of a run, or gives a page of them")
-        .about("As `text/event-stream` every record once, in order, from where it is asked for, and signals as they come; it ends after `run_finalized`. With `Accept: application/json` a page.")
+        .about("As `text/event-stream` every record once, in order, from where it is asked for, and signals as they come; it ends after `run_finalized`. With `Accept: application/json` a page, from `from` or `since`: at most `limit` events, 4 MiB of them, from 10,000 records; `next` is where the next one begins, which may have more though this one has none.")
         .needs(Action::Read)
         .of_a_run()
         .query(OF_A_RUN)
@@ -61,7 +63,7 @@ pub(super) fn about_of_run() -> Operation {
         .or_answers(200, JSON, page)
         .answers_nothing(204, "The run is sealed, and there is nothing after where the stream would begin.")
         .refuses(400, &["filter_unknown"])
-        .refuses(503, &["subscribers_full"])
+        .refuses(503, &["busy", "subscribers_full"])
 }
 
 /// Where a stream may begin.
@@ -71,22 +73,40 @@ pub(super) fn begin_of() -> serde_json::Value {
 
 /// Whether JSON is asked for, and no stream.
 fn wants_page(headers: &HeaderMap) -> bool {
+    let told = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let told = told.collect::<Vec<_>>().join(",").to_ascii_lowercase();
     let accepts = |wanted: &str| {
-        let mut told = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-        told.any(|accept| accept.split(',').any(|part| part.split(';').next().map(str::trim) == Some(wanted)))
+        told.split(',').any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next() == Some(wanted) && parts.all(|part| part.trim_end_matches(['.', '0']) != "q=")
+        })
     };
     accepts(JSON) && !accepts(EVENT_STREAM)
 }
 
-async fn page(service: &Service, evidence_id: &str, filter: &Filter, query: &Query) -> Answer {
-    let from = query.number("from", 0..=MAX_SAFE_INTEGER)?.unwrap_or(0);
+/// A page is no stream: what only a stream can heed is refused.
+async fn page(service: &Service, evidence_id: &str, filter: Filter, query: &Query) -> Answer {
+    for name in ["heartbeat", "last_event_id"] {
+        if query.one(name)?.is_some() {
+            return Err(Problem::parameter(name, "is for streams; a page begins at from or since"));
+        }
+    }
+    let begin = match from(query)? {
+        Some(Begin::From(at)) if at > MAX_SAFE_INTEGER => {
+            return Err(Problem::parameter("from", format!("at most {MAX_SAFE_INTEGER} expected")));
+        }
+        begin => begin,
+    };
     let limit = query.number("limit", 1..=MAX_EVENTS)?.unwrap_or(EVENTS);
-    let page =
-        service.events(evidence_id, filter, from, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-    let events: Vec<&str> = page.events.iter().map(|frame| frame.data()).collect();
-    let (events, next, closed) = (events.join(","), page.next, page.closed);
-    let body = format!("{{\"events\":[{events}],\"next\":{next},\"closed\":{closed}}}");
-    Ok(text(StatusCode::OK, body, JSON))
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let EventPage { events, next, closed, place } = service.events(evidence_id, filter, begin, limit).await?;
+    let mut body = String::from("{\"events\":[");
+    for (n, frame) in events.iter().enumerate() {
+        body.push_str(if n > 0 { "," } else { "" });
+        body.push_str(frame.data());
+    }
+    body.push_str(&format!("],\"next\":{next},\"closed\":{closed}}}"));
+    Ok(text(StatusCode::OK, kept(body.into_bytes(), place), JSON))
 }
 
 const OF_ALL: &[&str] = &["run", "project", "preset", "types", "heartbeat", "last_event_id", "from", "since"];

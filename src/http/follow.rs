@@ -40,6 +40,11 @@ pub(super) fn begin(query: &Query, headers: &HeaderMap) -> Result<Option<Begin>,
         let short = id.len() <= MAX_ID_BYTES;
         return Ok(Some(Begin::After(if short { id } else { String::new() })));
     }
+    from(query)
+}
+
+/// Where it begins, as it was first asked for.
+pub(super) fn from(query: &Query) -> Result<Option<Begin>, Problem> {
     let position = |text: &str| match text {
         "earliest" => Some(Begin::Earliest),
         "latest" => Some(Begin::Latest),

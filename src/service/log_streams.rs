@@ -6,12 +6,12 @@ use super::logs::{ShownLine, check_kept, lines_from};
 use super::streams::{Among, Begin, Followed};
 use super::{Caller, Service, ServiceError};
 use crate::append::{chunk_at, line_frame};
-use crate::events::{Filter, Frame, Loaded, Loader, Stream, ToldRun};
+use crate::events::{Filter, Loaded, Loader, Stream, ToldRun};
 use crate::evidence::time::Timestamp;
 use crate::journal::State;
 
-/// How many lines, and about how many bytes of them, are read at once for who watches.
-const LOAD: (usize, usize) = (256, 512 << 10);
+/// How many lines, and about how many bytes of them as they are shown, are read at once for who watches.
+const LOAD: (usize, usize) = (256, 128 << 10);
 
 impl Service {
     /// Follows the log lines of a run; `None` if it is sealed and there is nothing after where it would begin.
@@ -58,27 +58,20 @@ impl Service {
         Box::new(move |from| -> Loaded {
             let (service, run, id) = (service.clone(), run.clone(), id.clone());
             Box::pin(async move {
-                let _permit = service.loads.acquire().await.map_err(|error| error.to_string())?;
-                let frames = service.lines_told(run, id, from).await;
+                let permit = service.loads.clone().acquire_owned().await;
+                let permit = permit.map_err(|error| error.to_string())?;
+                let frames = service.read(move |store| {
+                    // Reading goes on where nobody waits for it any more.
+                    let _permit = permit;
+                    let page = lines_from(store, &id, from, LOAD)?;
+                    let frame =
+                        |shown: ShownLine| line_frame(&run, (&shown.step_id, shown.attempt), &shown.line);
+                    Ok(page.map(|page| page.lines.into_iter().map(frame).collect()))
+                });
+                let frames = frames.await.and_then(|frames| frames.ok_or(ServiceError::LogDeleted));
                 frames.map_err(|error| error.to_string())
             })
         })
-    }
-
-    async fn lines_told(
-        &self,
-        run: Arc<ToldRun>,
-        evidence_id: String,
-        from: u64,
-    ) -> Result<Vec<Frame>, ServiceError> {
-        let logs = self.logs(&evidence_id).await?;
-        logs.all().iter().try_for_each(check_kept)?;
-        self.read(move |store| {
-            let page = lines_from(store, &evidence_id, &logs, from, LOAD)?;
-            let frame = |shown: &ShownLine| line_frame(&run, (&shown.step_id, shown.attempt), &shown.line);
-            Ok(page.lines.iter().map(frame).collect())
-        })
-        .await
     }
 
     /// The first line of a run that did not end before that moment.

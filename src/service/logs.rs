@@ -1,5 +1,8 @@
 //! Logs: appended to, read byte for byte, read by lines, deleted.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Action, Caller, Service, ServiceError};
@@ -120,11 +123,9 @@ impl Service {
         limit: usize,
     ) -> Result<LinePage, ServiceError> {
         self.check_may_see_logs(caller, evidence_id).await?;
-        let logs = self.logs(evidence_id).await?;
-        logs.all().iter().try_for_each(check_kept)?;
         let (id, place) = (evidence_id.to_owned(), self.whole_place().await?);
-        let page = move |store: &dyn Store| lines_from(store, &id, &logs, from, (limit, MAX_PAGE_BYTES));
-        Ok(LinePage { place: Some(place), ..self.read(page).await? })
+        let page = self.read(move |store| lines_from(store, &id, from, (limit, MAX_PAGE_BYTES))).await?;
+        Ok(LinePage { place: Some(place), ..page.ok_or(ServiceError::LogDeleted)? })
     }
 
     /// Lines of one log that have ended, from that one on.
@@ -215,6 +216,11 @@ fn decode(stored: &[u8], evidence_id: &str) -> Result<Chunk, StoreError> {
     Chunk::decode(stored).ok_or_else(corrupt)
 }
 
+fn read_log(stored: &[u8], evidence_id: &str) -> Result<Log, StoreError> {
+    let corrupt = || StoreError::Corrupt { what: "log", evidence_id: evidence_id.to_owned() };
+    Log::decode(stored).ok_or_else(corrupt)
+}
+
 /// About how long a text is in JSON: some characters are written as six.
 fn bytes_shown(text: &str) -> usize {
     let shown = |byte| match byte {
@@ -225,23 +231,38 @@ fn bytes_shown(text: &str) -> usize {
     text.bytes().map(shown).fold(0, usize::saturating_add)
 }
 
-/// Lines of a run that have ended, from that one on: some, at most so many, of about so many bytes.
+/// Lines of a run that have ended, from that one on: some, at most so many, of about so many bytes. `None` if they are not kept any more.
 pub(super) fn lines_from(
     store: &dyn Store,
     evidence_id: &str,
-    logs: &Logs,
+    from: u64,
+    most: (usize, usize),
+) -> Result<Option<LinePage>, StoreError> {
+    let page = kept_lines_from(store, evidence_id, from, most);
+    // Looked at last: what begins to be deleted meanwhile may be whole or not. All logs of a run are deleted together.
+    match store.log(evidence_id, 0)?.map(|log| read_log(&log, evidence_id)).transpose()? {
+        Some(log) if log.deleted => Ok(None),
+        _ => page.map(Some),
+    }
+}
+
+fn kept_lines_from(
+    store: &dyn Store,
+    evidence_id: &str,
     from: u64,
     most: (usize, usize),
 ) -> Result<LinePage, StoreError> {
+    // Of the many that a run may have, those that are needed.
+    let mut logs = BTreeMap::new();
     let mut page = Gathering::new(store, evidence_id, most);
     let mut next = from;
     loop {
         let ends = store.line_ends(evidence_id, next, PLACES_AT_ONCE)?;
         for end in &ends {
-            // A log that began after they were looked at: the next page has it.
-            let Some(log) = logs.numbered(end.log) else {
-                page.page.more = true;
-                return Ok(page.page);
+            let log = match logs.entry(end.log) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place
+                    .insert(read_log(&store.log(evidence_id, end.log)?.unwrap_or_default(), evidence_id)?),
             };
             let before = |chunk: &Chunk| next.saturating_sub(chunk.first_pos);
             let (ended, full) = page.take(log, (end.log, end.offset), before)?;
@@ -288,11 +309,13 @@ impl<'s> Gathering<'s> {
         };
         self.next_line = chunk.first_line.saturating_add(chunk.ended);
         for line in lines_of(&chunk, &beginning, skipped) {
-            if self.page.lines.len() >= self.most.0 || self.bytes >= self.most.1 {
+            let bytes = self.bytes.saturating_add(bytes_shown(&line.text).saturating_add(256));
+            let lines = self.page.lines.len();
+            if lines >= self.most.0 || (lines > 0 && bytes > self.most.1) {
                 self.page.more = true;
                 return Ok((chunk.ended, true));
             }
-            self.bytes = self.bytes.saturating_add(bytes_shown(&line.text).saturating_add(256));
+            self.bytes = bytes;
             self.page.lines.push(ShownLine { step_id: log.step_id.clone(), attempt: log.attempt, line });
         }
         Ok((chunk.ended, false))

@@ -7,6 +7,7 @@ mod entries;
 mod envelopes;
 mod erasure;
 mod error;
+mod event_page;
 mod figures;
 pub(crate) mod fill;
 mod gates;
@@ -45,6 +46,7 @@ pub(crate) use access::{
 };
 pub(crate) use envelopes::StoredEnvelope;
 pub(crate) use error::ServiceError;
+pub(crate) use event_page::EventPage;
 pub(crate) use gates::GateView;
 pub(crate) use keys::{KeyRefused, Signing};
 pub(crate) use lines::{SentLines, What};

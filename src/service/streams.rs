@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError};
 /// How many records are loaded at once for who watches, and about how many bytes of them; so many are read at a time.
 const LOAD_RECORDS: usize = 128;
 const LOAD_BYTES: usize = 128 << 10;
-const READ_RECORDS: usize = 16;
+pub(super) const READ_RECORDS: usize = 16;
 
 /// Where a stream begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,15 +41,6 @@ pub(crate) struct Followed {
     pub(crate) source: Option<Arc<Source>>,
     /// What it says of itself first.
     pub(crate) opening: Vec<Frame>,
-}
-
-/// Some events of a run's journal.
-pub(crate) struct EventPage {
-    pub(crate) events: Vec<Frame>,
-    /// Where the next page begins.
-    pub(crate) next: u64,
-    /// There is none after this one, ever.
-    pub(crate) closed: bool,
 }
 
 /// Which runs a stream of all runs is about; all, if nothing is named.
@@ -158,41 +149,15 @@ impl Service {
             return None;
         }
         let now = (self.surroundings.now)();
+        // How much happens in all runs together is nobody's business.
+        let head_pos = source.as_ref().and_then(|_| next.checked_sub(1));
         // Who comes back without having heard of anything begins where this one began.
         let told = at > 0 || default == Begin::Latest;
         let id = told.then(|| subscription.id_before(at));
-        let opened =
-            stream_open(now, source.clone(), id.as_deref(), next.checked_sub(1), resumed_from.as_deref());
+        let opened = stream_open(now, source.clone(), id.as_deref(), head_pos, resumed_from.as_deref());
         let gap = gap.map(|reason| stream_gap(now, source.clone(), reason, None));
         let opening = [opened].into_iter().chain(gap).collect();
         Some(Followed { subscription: subscription.from(at), source, opening })
-    }
-
-    /// A page of a run's events, from that position on, of those that the filter lets through.
-    pub(crate) async fn events(
-        &self,
-        evidence_id: &str,
-        filter: &Filter,
-        from: u64,
-        limit: usize,
-    ) -> Result<EventPage, ServiceError> {
-        let (overview, standing) = self.standing(evidence_id).await?;
-        let (end, run) = (standing.pos.saturating_add(1), ToldRun::of(&overview));
-        let mut page = EventPage { events: Vec::new(), next: from, closed: false };
-        while page.next < end && page.events.len() < limit {
-            let (id, at) = (evidence_id.to_owned(), page.next);
-            let count = LOAD_RECORDS.min(limit.saturating_sub(page.events.len()));
-            let _permit = self.loads.acquire().await.map_err(ServiceError::unavailable)?;
-            let records = self.read(move |store| store.records(&id, at, count)).await?;
-            if records.is_empty() {
-                break;
-            }
-            page.next = page.next.saturating_add(records.len() as u64);
-            let frames = records.iter().map(|record| run.frame(record));
-            page.events.extend(frames.filter(|frame| filter.is_allowed(frame.name())));
-        }
-        page.closed = standing.state == State::Sealed && page.next >= end;
-        Ok(page)
     }
 
     /// Reads what a run's stream does not have in memory.
@@ -214,7 +179,12 @@ impl Service {
     }
 
     /// The first position of a run whose record is not older than that.
-    async fn first_since(&self, evidence_id: &str, since: Timestamp, next: u64) -> Result<u64, ServiceError> {
+    pub(super) async fn first_since(
+        &self,
+        evidence_id: &str,
+        since: Timestamp,
+        next: u64,
+    ) -> Result<u64, ServiceError> {
         let id = evidence_id.to_owned();
         self.read(move |store| {
             let (mut low, mut high) = (0, next);

@@ -245,6 +245,8 @@ pub(crate) trait Store: copies::Copies + Send + Sync {
 
     /// What is known of the logs of a run, in the order of their numbers.
     fn logs(&self, evidence_id: &str) -> Read<Vec<Vec<u8>>>;
+    /// What is known of the log of that number.
+    fn log(&self, evidence_id: &str, log: u32) -> Read<Option<Vec<u8>>>;
     /// Chunks of a log with their places, from the one that holds that byte on: at least one, then up to so many bytes.
     fn log_chunks(&self, evidence_id: &str, log: u32, from: u64, bytes: usize) -> Read<Vec<(u64, Vec<u8>)>>;
     /// Chunks in which lines of the run end, from the one on that has that line.

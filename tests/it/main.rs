@@ -27,6 +27,8 @@ mod duplex;
 mod ed25519;
 #[cfg(feature = "service")]
 mod erasure;
+#[cfg(feature = "service")]
+mod event_pages;
 #[cfg(feature = "client")]
 mod exec;
 #[cfg(all(feature = "client", feature = "service"))]

@@ -205,6 +205,9 @@ fn a_stream_goes_on_where_it_was_when_the_service_was_killed() {
     let mut server = Server::start(&place, &[]);
     let run = server.open();
     let (path, mut all) = (format!("/v1/runs/{run}/events"), Stream::open(&server, "/v1/events", &[]));
+    // Of one run alone it is told how far it is.
+    let open = all.next().unwrap();
+    assert_eq!((open.name.as_str(), open.data.get("head_pos")), ("stream_open", None));
     let mut stream = Stream::open(&server, &path, &[]);
     events(&server, &run, (0..300).map(|n| format!("e{n}")));
     let mut heard: Vec<Event> = (0..200).map(|_| stream.next().unwrap()).collect();

@@ -153,7 +153,10 @@ fn a_run_is_followed_over_broken_connections_to_the_verdict_on_what_was_sealed()
     assert_eq!((&report["verdict"], &report["axes"]["expectations"]), (&json!("verified"), &json!("pass")));
     let of_the_record: Vec<Value> = lines.into_iter().filter(|event| event["pos"].is_u64()).collect();
     assert_eq!(of_the_record, events());
-    assert!(ran.stderr.contains("elements were streamed, each as it is sealed"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("elements were streamed, each with the entry_hash that is sealed"),
+        "{ran:?}"
+    );
     let fetched = format!("/v1/envelopes/{}", events()[0]["evidence_id"].as_str().unwrap());
     assert_eq!(fake.asked().last(), Some(&fetched));
 }

@@ -80,7 +80,10 @@ fn a_run_is_watched_to_its_verdict_while_the_service_is_killed_and_started_again
     let names =
         "run_started step_started needs_input input_recorded step_finished run_completed run_finalized";
     assert_eq!(recorded(&events).join(" "), names);
-    assert!(ran.stderr.contains("4 of 4 elements were streamed, each as it is sealed"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("4 of 4 elements were streamed, each with the entry_hash that is sealed"),
+        "{ran:?}"
+    );
 }
 
 #[test]

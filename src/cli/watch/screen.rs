@@ -78,6 +78,7 @@ impl Screen {
     }
 
     fn begin(&mut self, running: Running, event: &Value, message: String) {
+        self.end(&running);
         let bar = self.bars.add(ProgressBar::no_length().with_elapsed(since(event)));
         let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {wide_msg}");
         bar.set_style(style.unwrap_or(ProgressStyle::default_spinner()));
@@ -86,9 +87,7 @@ impl Screen {
         if !self.bars.is_hidden() {
             bar.enable_steady_tick(TICK);
         }
-        if let Some(before) = self.running.insert(running, bar) {
-            before.finish_and_clear();
-        }
+        self.running.insert(running, bar);
     }
 
     fn end(&mut self, running: &Running) {

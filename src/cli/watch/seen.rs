@@ -72,7 +72,7 @@ impl Seen {
                 printable(difference)
             ),
             None => anstream::eprintln!(
-                "{FAINT}{} of {all} elements were streamed, each as it is sealed{RESET}",
+                "{FAINT}{} of {all} elements were streamed, each with the entry_hash that is sealed{RESET}",
                 self.heads.len()
             ),
         }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::style::{BAD, DOUBT, FAINT, RESET, STRONG, bytes, duration, mark, printable};
 use crate::evidence::envelope::WITHHELD;
+use crate::evidence::envelope::limits::is_id;
 
 /// The lines that an event is told in; none where there is nothing to tell. `run` is what the run is called here.
 pub(super) fn told(event: &Value, run: &str) -> Option<String> {
@@ -55,13 +56,15 @@ fn step(event: &Value) -> String {
     line + &after(event, "message")
 }
 
-/// Somebody has to do something: what, and how.
+/// Somebody has to do something: what, and how. A command is there to be copied: it has ids alone, in which no shell finds more.
 fn gate(event: &Value, run: &str) -> String {
-    let (gate_id, reason) = (text(event, "gate_id"), text(event, "reason"));
-    format!(
-        "{DOUBT}needs input:{RESET} {STRONG}{reason}{RESET}\n  sealstone run gate {gate_id} --run {} --approve   (or --reject)",
-        printable(run)
-    )
+    let asked = format!("{DOUBT}needs input:{RESET} {STRONG}{}{RESET}", text(event, "reason"));
+    match event.get("gate_id").and_then(Value::as_str) {
+        Some(gate_id) if is_id(gate_id) && is_id(run) => {
+            format!("{asked}\n  sealstone run gate {gate_id} --run {run} --approve   (or --reject)")
+        }
+        _ => asked,
+    }
 }
 
 /// How far something is: a share, a message, or both.
@@ -126,6 +129,18 @@ mod tests {
     }
 
     #[test]
+    fn no_command_is_told_that_would_do_something_else() {
+        let asked = |gate_id: &str, run: &str| {
+            let gate = json!({"type": "needs_input", "gate_id": gate_id, "reason": "ship it?"});
+            anstream::adapter::strip_str(&told(&gate, run).unwrap_or_default()).to_string()
+        };
+        for bad in ["", "g; reboot", "$(reboot)", "`x`", "--force", "a b", "g\nreboot", "'", "é"] {
+            assert_eq!(asked(bad, "r1"), "needs input: ship it?", "{bad}");
+            assert_eq!(asked("gate-1", bad), "needs input: ship it?", "{bad}");
+        }
+    }
+
+    #[test]
     fn nothing_that_is_streamed_commands_the_terminal() {
         let names = [
             "step_id", "status", "message", "kind", "reason", "gate_id", "text", "name", "value", "result",
@@ -142,7 +157,7 @@ mod tests {
         ] {
             let mut event = json!({ "type": kind });
             names.iter().for_each(|name| event[*name] = "\u{1b}]0;x\u{7}\r\n\u{202e}".into());
-            let told = plain(event).replace("\n  sealstone", "");
+            let told = plain(event);
             assert!(!told.chars().any(|c| c.is_control() || c == '\u{202e}'), "{told:?}");
         }
     }

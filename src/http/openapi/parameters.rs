@@ -66,7 +66,7 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Value)> {
         "step_id" => ("A step.", path_id()),
         "stream" => ("What the bytes were written to; `stdout` unless said.", one_of(["stdout", "stderr"])),
         "types" => (
-            "Which events: names like `step_finished` or `custom:deployed`, with commas between.",
+            "Which events: names like `step_finished`, and of the producer's own `custom:` ones like `custom:deployed`, with commas between.",
             any_text(),
         ),
         "wait" => ("Seconds to wait for an answer to the gate.", number(0, 60, 0)),

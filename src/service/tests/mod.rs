@@ -5,6 +5,7 @@ mod closing;
 mod damage;
 mod keys;
 mod lines;
+mod logs;
 mod readiness;
 mod sessions;
 mod streams;

@@ -249,6 +249,10 @@ impl Store for Embedded {
         logs::known(self, evidence_id)
     }
 
+    fn log(&self, evidence_id: &str, log: u32) -> Read<Option<Vec<u8>>> {
+        Ok(self.engine.get(&layout::log(evidence_id, log))?)
+    }
+
     fn log_chunks(&self, evidence_id: &str, log: u32, from: u64, bytes: usize) -> Read<Vec<(u64, Vec<u8>)>> {
         logs::chunks(self, evidence_id, log, from, bytes)
     }
