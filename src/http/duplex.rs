@@ -37,16 +37,20 @@ impl Recorder {
     /// Records all of it, or up to a line that is refused. What has arrived when nobody is answered any more is the last.
     pub(super) async fn record(mut self) {
         let resting = Resting(self.answers.clone());
-        if let Err((line, problem)) = self.record_all().await {
+        let goes_on = self.record_all().await.unwrap_or_else(|(line, problem)| {
             let (code, detail) = (problem.code(), problem.detail());
             self.service.figures().problems.add(code, 1);
             self.answers.refused(stream_error(self.service.now(), code, detail, Some(line)));
-        }
+            true
+        });
         drop(resting);
-        self.arriving.leave().await;
+        if goes_on {
+            self.arriving.leave().await;
+        }
     }
 
-    async fn record_all(&mut self) -> Result<(), (u64, Problem)> {
+    /// Whether the body goes on, and nobody takes what comes.
+    async fn record_all(&mut self) -> Result<bool, (u64, Problem)> {
         while self.more().await.map_err(|problem| (self.arriving.taken.saturating_add(1), problem))? {
             let bytes = self.arriving.take();
             let (all, bad) = work_on(bytes.len(), || parsed(&bytes, &mut self.arriving.taken));
@@ -56,16 +60,16 @@ impl Recorder {
                 recorded.refused.map_or(Ok(()), |(line, error)| Err((line, error.into())))?;
             }
             bad.map_or(Ok(()), Err)?;
+            if self.over.is_terminated() {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Waits for more lines; false if there are none, or nobody is answered any more.
     async fn more(&mut self) -> Result<bool, Problem> {
         let Self { answers, arriving, over, .. } = self;
-        if over.is_terminated() {
-            return Ok(false);
-        }
         let mut wait = pin!(arriving.wait());
         poll_fn(|cx| {
             // Looked at first: a body that never pauses would go on for nobody.
