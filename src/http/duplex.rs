@@ -51,7 +51,10 @@ impl Recorder {
 
     /// Whether the body goes on, and nobody takes what comes.
     async fn record_all(&mut self) -> Result<bool, (u64, Problem)> {
-        while self.more().await.map_err(|problem| (self.arriving.taken.saturating_add(1), problem))? {
+        while more(&mut self.arriving, &self.answers, &mut self.over)
+            .await
+            .map_err(|problem| (self.arriving.taken.saturating_add(1), problem))?
+        {
             let bytes = self.arriving.take();
             let (all, bad) = work_on(bytes.len(), || parsed(&bytes, &mut self.arriving.taken));
             for lines in all {
@@ -66,21 +69,24 @@ impl Recorder {
         }
         Ok(false)
     }
+}
 
-    /// Waits for more lines; false if there are none, or nobody is answered any more.
-    async fn more(&mut self) -> Result<bool, Problem> {
-        let Self { answers, arriving, over, .. } = self;
-        let mut wait = pin!(arriving.wait());
-        poll_fn(|cx| {
-            // Looked at first: a body that never pauses would go on for nobody.
-            let is_over = Pin::new(&mut *over).poll(cx).is_ready();
-            let arrived = wait.as_mut().poll(cx);
-            // Said before anything is recorded of what has arrived.
-            answers.recording(matches!(arrived, Poll::Ready(Ok(true))));
-            if is_over && arrived.is_pending() { Poll::Ready(Ok(false)) } else { arrived }
-        })
-        .await
-    }
+/// Waits for more lines; false if there are none, or nobody is answered any more.
+async fn more(
+    arriving: &mut Arriving,
+    answers: &Answers,
+    over: &mut oneshot::Receiver<()>,
+) -> Result<bool, Problem> {
+    let mut wait = pin!(arriving.wait());
+    poll_fn(|cx| {
+        // Looked at first: a body that never pauses would go on for nobody.
+        let is_over = Pin::new(&mut *over).poll(cx).is_ready();
+        let arrived = wait.as_mut().poll(cx);
+        // Said before anything is recorded of what has arrived.
+        answers.recording(matches!(arrived, Poll::Ready(Ok(true))));
+        if is_over && arrived.is_pending() { Poll::Ready(Ok(false)) } else { arrived }
+    })
+    .await
 }
 
 /// However the recording ends, nothing is held back for it any more.
@@ -130,5 +136,26 @@ fn what(line: &[u8]) -> Result<What, Problem> {
             Ok(What::Signals(vec![Signal::parse(signal)?]))
         }
         entry => Ok(What::Entries(vec![Entry::parse(entry)?])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::{Body, Bytes};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_body_that_never_pauses_only_what_has_arrived_is_taken_for_nobody() {
+        let lines = std::iter::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"{}\n")));
+        let mut arriving = Arriving::new(Body::from_stream(tokio_stream::iter(lines)));
+        let answers = Answers::new(0, 0);
+        let (open, mut over) = oneshot::channel();
+        assert!(more(&mut arriving, &answers, &mut over).await.unwrap() && !over.is_terminated());
+        drop(open);
+        arriving.take();
+        assert!(more(&mut arriving, &answers, &mut over).await.unwrap() && over.is_terminated());
     }
 }
