@@ -27,6 +27,7 @@
 //! - `evidence` and `journal` read no clock, file, environment or randomness.
 //! - `verify` never imports `seal`, nor `seal` `verify`.
 //! - Nothing but `store::layout` encodes a stored key.
+//! - Hints carry nothing that the journal does not hold, signals aside, and no entry waits for who watches.
 //! - No acknowledgement is sent before the fsync, and no lock is held across an `.await`.
 //! - No error text carries key material, and none quotes more than a little of what was read.
 //! - "Verified" is a type that only [`verify`](evidence::verify::verify) can make.
