@@ -43,17 +43,18 @@ impl ToldRun {
 
     /// The event that a record is: every member as recorded, commitments where private, but for those that are too large.
     pub(crate) fn frame(&self, record: &JournalRecord) -> Frame {
-        let (kind, members) = match &record.body {
-            Body::Element(element) => (Some(element.kind), parse(&element.text)),
-            Body::Notice(notice) => (None, self.open_members(notice)),
-            Body::Sealed { envelope_digest } => {
-                (None, Object::from_iter([("envelope_digest", Value::from(envelope_digest.to_string()))]))
+        let (name, members) = match &record.body {
+            Body::Element(element) => {
+                let members = parse(&element.text);
+                (name_of(element.kind, &members).to_owned(), members)
             }
-        };
-        let name = match &record.body {
-            Body::Element(_) => kind.map_or("", |kind| name_of(kind, &members)).to_owned(),
-            Body::Notice(notice) => name_of_notice(notice.kind).name().to_owned(),
-            Body::Sealed { .. } => EventKind::RunFinalized.name().to_owned(),
+            Body::Notice(notice) => {
+                (name_of_notice(notice.kind).name().to_owned(), self.open_members(notice))
+            }
+            Body::Sealed { envelope_digest } => {
+                let digest = Value::from(envelope_digest.to_string());
+                (EventKind::RunFinalized.name().to_owned(), Object::from_iter([("envelope_digest", digest)]))
+            }
         };
         let mut data = without_large(members);
         data.insert("pos", Value::count(record.pos));

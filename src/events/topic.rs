@@ -153,7 +153,7 @@ impl Topic {
         state.wakers.len() == 0 && state.signals.is_empty()
     }
 
-    /// Nothing is below this position that is not durable, or in memory: what was there before this was asked.
+    /// The position after the last one there is.
     pub(super) fn next(&self) -> u64 {
         self.lock().next
     }

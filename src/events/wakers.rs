@@ -1,4 +1,4 @@
-//! Who waits for something to happen, in places that are theirs: to wait, to be woken and to go costs the same however many wait.
+//! Who waits for something to happen, in places that are theirs: to wait and to go costs the same however many wait.
 
 use std::task::Waker;
 

@@ -44,7 +44,7 @@ pub(super) async fn of_run(
     }
     let (heartbeat, begin) = (heartbeat(&query)?, begin(&query, &headers)?);
     match service.follow_run(service.seat()?, &evidence_id, filter, begin).await? {
-        Some(followed) => Ok(event_stream(service, caller, followed, heartbeat, &patience)),
+        Some(followed) => Ok(event_stream(service, caller, followed, heartbeat, &patience, None)),
         // The one answer after which a browser does not come back.
         None => Ok(no_content()),
     }
@@ -122,7 +122,7 @@ pub(super) async fn of_all(
     let (filter, among) = (filter(&query)?, among(&query)?);
     let (heartbeat, begin) = (heartbeat(&query)?, begin(&query, &headers)?);
     let followed = service.follow_runs(&caller, among, filter, begin)?;
-    Ok(event_stream(service, caller, followed, heartbeat, &patience))
+    Ok(event_stream(service, caller, followed, heartbeat, &patience, None))
 }
 
 pub(super) fn about_of_all() -> Operation {

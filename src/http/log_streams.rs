@@ -31,7 +31,7 @@ pub(super) async fn of_run(
     let (heartbeat, begin) = (heartbeat(&query)?, begin(&query, &headers)?);
     let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     match service.follow_log(&caller, &evidence_id, begin).await? {
-        Some(followed) => Ok(event_stream(service, caller, followed, heartbeat, &patience)),
+        Some(followed) => Ok(event_stream(service, caller, followed, heartbeat, &patience, None)),
         // The one answer after which a browser does not come back.
         None => Ok(no_content()),
     }
@@ -63,7 +63,7 @@ pub(super) async fn of_all(
     let query = Query::read(raw, OF_ALL)?;
     let (heartbeat, begin) = (heartbeat(&query)?, begin(&query, &headers)?);
     let followed = service.follow_logs(&caller, among(&query)?, begin)?;
-    Ok(event_stream(service, caller, followed, heartbeat, &patience))
+    Ok(event_stream(service, caller, followed, heartbeat, &patience, None))
 }
 
 pub(super) fn about_of_all() -> Operation {

@@ -31,30 +31,8 @@ const RETRY_SPREAD_MS: u64 = 2_000;
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
-/// The answer that is a stream.
+/// The answer that is a stream, and with `answering` says which lines of the request its events answer.
 pub(super) fn event_stream(
-    service: Arc<Service>,
-    caller: Caller,
-    followed: Followed,
-    heartbeat: Duration,
-    patience: &Patience,
-) -> Response<Body> {
-    stream(service, caller, followed, heartbeat, patience, None)
-}
-
-/// The answer that is a stream, and says which lines of the request its events answer.
-pub(super) fn answering_stream(
-    service: Arc<Service>,
-    caller: Caller,
-    followed: Followed,
-    heartbeat: Duration,
-    patience: &Patience,
-    answering: Answering,
-) -> Response<Body> {
-    stream(service, caller, followed, heartbeat, patience, Some(answering))
-}
-
-fn stream(
     service: Arc<Service>,
     caller: Caller,
     followed: Followed,

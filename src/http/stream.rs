@@ -22,7 +22,7 @@ use super::openapi::Operation;
 use super::openapi::schema::{any_text, many, object};
 use super::problem::Problem;
 use super::query::Query;
-use super::sse::{EVENT_STREAM, answering_stream};
+use super::sse::{EVENT_STREAM, event_stream};
 use crate::journal::{Opening, Overview, Standing};
 use crate::service::{Action, Caller, Followed, Service};
 
@@ -62,7 +62,7 @@ pub(super) async fn both(
     let recorder =
         Recorder { service: service.clone(), caller: caller.clone(), evidence_id, arriving, answers, over };
     tokio::spawn(recorder.record());
-    Ok(answering_stream(service, caller, followed, heartbeat, &patience, answering))
+    Ok(event_stream(service, caller, followed, heartbeat, &patience, Some(answering)))
 }
 
 async fn begun(

@@ -75,8 +75,7 @@ impl Service {
         };
         let run = ToldRun::of(&overview);
         let source = run.source().clone();
-        let (loader, subscription) = (self.records_loader(run, evidence_id), subscription);
-        let subscription = subscription.loaded_by(loader, next);
+        let subscription = subscription.loaded_by(self.records_loader(run, evidence_id), next);
         Ok(self.begin(subscription, Some(source), (next, Begin::Earliest), begin, standing.state))
     }
 

@@ -235,6 +235,8 @@ fn of_all_runs_only_those_are_told_that_are_asked_for_and_seen() {
     let mut by_project = follow_all(&world, among(&[], &["q"]), None);
     append(&world, &named, &many(1), None, None).unwrap();
     open(&world, r#"{"project":"q"}"#).unwrap();
+    // Who is cut off before anything happens comes back to where this began.
+    assert!(all.opening.first().unwrap().id().is_some());
     let told = |followed: &mut Followed| -> Vec<String> {
         ready(&world, &named, followed).0.iter().map(|frame| frame.name().to_owned()).collect()
     };
