@@ -394,6 +394,16 @@ mod tests {
         assert_eq!(all.untold_id(), None);
     }
 
+    #[tokio::test]
+    async fn a_stream_ends_though_what_it_waits_for_never_comes() {
+        let hub = Hub::new("1", 10);
+        let one = hub.subscribe(Stream::Run("r".into()), Filter::default()).unwrap();
+        let mut one = one.loaded_by(Box::new(|_| Box::pin(std::future::pending())), 1).from(0);
+        assert!(matches!(poll(&mut one), (0, Poll::Pending)));
+        hub.shut();
+        assert!(matches!(poll(&mut one), (0, Poll::Ready(Next::Shut))));
+    }
+
     #[test]
     fn lines_that_are_not_made_are_told_as_a_gap_of_as_many() {
         let hub = Hub::new("1", 10);

@@ -167,6 +167,10 @@ impl Subscription {
                 return Poll::Ready(Next::End);
             }
             if let Some(loading) = &mut self.loading {
+                // The end does not wait for a store that is slow.
+                if self.topic.is_shut() {
+                    return Poll::Ready(Next::Shut);
+                }
                 let loaded =
                     ready!(Pin::new(loading).poll(cx)).unwrap_or_else(|error| Err(error.to_string()));
                 self.loading = None;

@@ -252,6 +252,10 @@ impl Topic {
         self.wake(state);
     }
 
+    pub(super) fn is_shut(&self) -> bool {
+        self.lock().shut
+    }
+
     /// The position from which on nothing in memory is older than that, and whether it is the first of all: something older is there.
     pub(super) fn since(&self, since: Timestamp) -> (u64, bool) {
         let state = self.lock();
