@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::place::Place;
-use crate::server::{Connection, Server};
+use crate::server::{Answer, Connection, Server};
 
 /// Serves with these arguments; what is told on standard error goes into the file `told`.
 fn serve(place: &Place, before: &str, arguments: &[&str]) -> Server {
@@ -190,7 +190,17 @@ fn what_happens_is_counted() {
     assert_eq!(server.get(&format!("/v1/envelopes/{run}/verification")).status, 200);
     let overdue = server.open();
     server.wait_until(&format!("/v1/runs/{overdue}?envelope=false"), |run| run["state"] == "sealed");
-    let answer = server.get("/metrics");
+    // What is sealed can be seen a moment before it is counted.
+    let counted =
+        |answer: &Answer| String::from_utf8_lossy(&answer.body).contains("seal_duration_seconds_count 2\n");
+    let mut answer = server.get("/metrics");
+    for _ in 0..200 {
+        if counted(&answer) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        answer = server.get("/metrics");
+    }
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let metrics = String::from_utf8(answer.body).unwrap();
     let route = "route=\"/v1/runs/{run}/entries\",method=\"POST\"";
