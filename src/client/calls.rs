@@ -20,6 +20,29 @@ pub struct OpenedRun {
     pub evidence_id: String,
     pub project: String,
     pub head: Head,
+    /// Seconds after which it is closed when nothing is accepted under it.
+    pub idle_timeout: Option<u64>,
+}
+
+/// A run as it is, without its record.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "named after the members of the answer")]
+pub struct RunState {
+    pub run_id: String,
+    pub evidence_id: String,
+    pub project: String,
+    /// `open`, `closing` or `sealed`.
+    pub state: String,
+    pub abort_requested: bool,
+    /// Seconds after which it is closed when nothing is accepted under it.
+    pub idle_timeout: Option<u64>,
+}
+
+impl From<OpenedRun> for RunState {
+    fn from(opened: OpenedRun) -> Self {
+        let OpenedRun { run_id, evidence_id, project, idle_timeout, .. } = opened;
+        Self { run_id, evidence_id, project, idle_timeout, state: "open".into(), abort_requested: false }
+    }
 }
 
 /// Where an entry was recorded.
@@ -223,6 +246,13 @@ impl Client {
     pub async fn snapshot(&self, run: &str) -> Result<Vec<u8>, ClientError> {
         let (run, query) = named(run);
         self.bytes(&["v1", "runs", run], &query).await
+    }
+
+    /// A run as it is, without its record.
+    pub async fn run(&self, run: &str) -> Result<RunState, ClientError> {
+        let (run, mut query) = named(run);
+        query.push(("envelope", "false"));
+        self.get(&["v1", "runs", run], &query).await
     }
 
     /// A sealed envelope, byte for byte.

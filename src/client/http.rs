@@ -209,6 +209,11 @@ impl Client {
         }
     }
 
+    /// The address of the service.
+    pub(super) fn server(&self) -> &str {
+        self.base.as_str()
+    }
+
     pub(super) fn retry(&self) -> Retry {
         self.retry
     }

@@ -3,10 +3,12 @@
 mod calls;
 mod error;
 mod http;
+pub(crate) mod report;
+pub(crate) mod spool;
 pub mod sse;
 mod subscription;
 
-pub use calls::{Appended, EntryReceipt, Finalized, Gate, OpenedRun, RunPage, RunSummary};
+pub use calls::{Appended, EntryReceipt, Finalized, Gate, OpenedRun, RunPage, RunState, RunSummary};
 pub use error::ClientError;
 pub use http::{Client, Retry};
 pub use subscription::Subscription;

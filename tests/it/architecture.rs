@@ -124,7 +124,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("append", &["evidence", "journal", "store", "logs", "events", "figures"]),
     ("service", &["evidence", "journal", "store", "logs", "events", "figures", "append"]),
     ("http", &["evidence", "journal", "events", "figures", "service"]),
-    ("client", &["evidence"]),
+    ("client", &["evidence", "files"]),
     ("exec", &["evidence", "files"]),
 ];
 
