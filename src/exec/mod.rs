@@ -3,6 +3,7 @@
 mod artifact;
 mod child;
 mod described;
+mod junit;
 mod log;
 mod names;
 mod recording;

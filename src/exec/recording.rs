@@ -1,10 +1,12 @@
 //! One command as a whole run: run, artifacts, step, outcome.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::artifact::ArtifactFile;
 use super::child::{Ended, Execution};
 use super::described::described;
+use super::junit::read_reports;
 use super::log::Log;
 use super::names::path_id;
 use super::subject::{Subject, default_project};
@@ -53,8 +55,9 @@ pub(crate) struct Recording<'s> {
     record: Record,
     command: Command,
     surroundings: &'s Surroundings<'s>,
-    artifact_ids: Vec<String>,
+    artifacts: Vec<Object<'static>>,
     missing: Vec<String>,
+    unread_reports: Vec<String>,
 }
 
 impl<'s> Recording<'s> {
@@ -68,8 +71,9 @@ impl<'s> Recording<'s> {
             record: Record::new(),
             command,
             surroundings,
-            artifact_ids: Vec::new(),
+            artifacts: Vec::new(),
             missing: Vec::new(),
+            unread_reports: Vec::new(),
         };
         // A dry run of the step shows now, and not after an hour, that its names cannot be recorded.
         let mut rehearsal = Record::new();
@@ -86,12 +90,29 @@ impl<'s> Recording<'s> {
     pub(crate) fn artifact(&mut self, file: &ArtifactFile) -> Result<(), String> {
         let members = file.members(Some(&self.command.step_id())).map_err(|error| error.to_string());
         let recorded =
-            members.and_then(|members| self.push(Kind::Artifact, members).map_err(|error| error.to_string()));
-        match &recorded {
-            Ok(()) => self.artifact_ids.push(file.artifact_id()),
-            Err(_) => self.missing.push(file.artifact_id()),
+            members.and_then(|members| self.push_artifact(members).map_err(|error| error.to_string()));
+        if recorded.is_err() {
+            self.missing.push(file.artifact_id());
         }
         recorded
+    }
+
+    /// Records the JUnit reports of the step that began then, and what they say. What is not recorded is given back, and told in the
+    /// step's message.
+    pub(crate) fn junit(&mut self, paths: &[PathBuf], began: Timestamp) -> Vec<String> {
+        let (reports, mut told) = read_reports(paths, &self.command.step_id(), began);
+        for report in reports {
+            let id = report.artifact.text("artifact_id").unwrap_or_default().to_owned();
+            let recorded = self.push_artifact(report.artifact).and_then(|()| {
+                let mut observations = report.observations.into_iter();
+                observations.try_for_each(|members| self.push(Kind::Observation, members))
+            });
+            if let Err(error) = recorded {
+                told.push(format!("{id}: {error}"));
+            }
+        }
+        self.unread_reports.clone_from(&told);
+        told
     }
 
     /// Records what came of the command, and closes the run.
@@ -117,13 +138,17 @@ impl<'s> Recording<'s> {
         let ms = execution.finished_at.unix_ms().saturating_sub(execution.started_at.unix_ms());
         step.insert("duration_ms", Value::count(u64::try_from(ms).unwrap_or_default()));
         step.insert("log", log.member());
-        if !self.artifact_ids.is_empty() {
-            step.insert("artifact_ids", std::mem::take(&mut self.artifact_ids));
+        let ids: Vec<String> =
+            self.artifacts.iter().filter_map(|file| file.text("artifact_id")).map(str::to_owned).collect();
+        if !ids.is_empty() {
+            step.insert("artifact_ids", ids);
         }
         let reason = reason(execution);
         let missing = (!self.missing.is_empty())
             .then(|| format!("artifacts not recorded: {}", self.missing.join(", ")));
-        let told = [step.text("message").map(str::to_owned), reason.clone(), missing];
+        let unread = (!self.unread_reports.is_empty())
+            .then(|| format!("JUnit reports: {}", self.unread_reports.join("; ")));
+        let told = [step.text("message").map(str::to_owned), reason.clone(), missing, unread];
         let told: Vec<String> = told.into_iter().flatten().collect();
         if !told.is_empty() {
             step.insert("message", told.join("; "));
@@ -139,6 +164,15 @@ impl<'s> Recording<'s> {
     /// Seals the closed run.
     pub(crate) fn seal(&self, key: &SigningKey) -> Result<Sealed, SealError> {
         self.record.seal((self.surroundings.now)(), &[key])
+    }
+
+    /// One that is recorded already, and is the same, is not recorded again.
+    fn push_artifact(&mut self, members: Object<'static>) -> Result<(), RecordError> {
+        if !self.artifacts.contains(&members) {
+            self.push(Kind::Artifact, members.clone())?;
+            self.artifacts.push(members);
+        }
+        Ok(())
     }
 
     fn push(&mut self, kind: Kind, members: Object<'static>) -> Result<(), RecordError> {
