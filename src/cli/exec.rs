@@ -53,6 +53,9 @@ pub(crate) struct ExecArguments {
     /// A file that the command makes, recorded by its digest; repeatable
     #[arg(long, value_name = "[ID=]PATH", value_parser = parse_artifact)]
     artifact: Vec<ArtifactFile>,
+    /// A JUnit XML report that the command makes, recorded with what it says; of a directory each *.xml in it; repeatable
+    #[arg(long, value_name = "PATH")]
+    junit: Vec<PathBuf>,
     /// Keep what the command writes in this file too
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -213,6 +216,11 @@ impl Evidence {
         for file in arguments.artifact.iter().filter(|_| began) {
             if let Err(why) = recording.artifact(file) {
                 warn(&format!("artifact {} is not recorded: {why}", file.path.display()));
+            }
+        }
+        if began {
+            for why in recording.junit(&arguments.junit, execution.started_at) {
+                warn(&format!("JUnit report {why}"));
             }
         }
         recording.close(execution, log).map_err(|error| Failure::new(NO_EVIDENCE, error))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::names::path_id;
 use crate::evidence::canonical::{Object, Value};
+use crate::evidence::digest::Digest;
 use crate::files::digest_file;
 
 /// A file to record, under this id or under one made of its path.
@@ -22,6 +23,11 @@ impl ArtifactFile {
     /// The members of the artifact element.
     pub(crate) fn members(&self, step_id: Option<&str>) -> io::Result<Object<'static>> {
         let (digest, size) = digest_file(&self.path)?;
+        Ok(self.described(digest, size, step_id))
+    }
+
+    /// The members of the artifact element of a file whose bytes are known.
+    pub(super) fn described(&self, digest: Digest, size: u64, step_id: Option<&str>) -> Object<'static> {
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut members = Object::from_iter([
             ("artifact_id", self.artifact_id().into()),
@@ -33,6 +39,6 @@ impl ArtifactFile {
         if let Some(step_id) = step_id {
             members.insert("step_id", step_id.to_owned());
         }
-        Ok(members)
+        members
     }
 }

@@ -3,13 +3,14 @@
 mod artifact;
 mod child;
 mod described;
+mod junit;
 mod log;
 mod names;
 mod recording;
 mod subject;
 
 pub(crate) use artifact::ArtifactFile;
-pub(crate) use child::{Ended, Execution, end_on_signal, run};
+pub(crate) use child::{Ended, Execution, Sink, end_on_signal, run};
 pub(crate) use described::described;
 pub(crate) use log::Log;
 pub(crate) use names::path_id;

@@ -1,13 +1,16 @@
-//! One command as a whole run: run, artifacts, step, outcome.
+//! One command as a step of a run: its artifacts, what came of it, and, where it is all of the run, the run and its outcome.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::artifact::ArtifactFile;
-use super::child::{Ended, Execution};
+use super::child::{AskedBy, Ended, Execution};
 use super::described::described;
+use super::junit::read_reports;
 use super::log::Log;
 use super::names::path_id;
 use super::subject::{Subject, default_project};
+use crate::client::report::{Again, LogPlace, Reporter};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
 use crate::evidence::envelope::{Kind, PrivateMembers};
@@ -38,6 +41,8 @@ pub(crate) struct Command {
     pub(crate) intent: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) private: PrivateMembers,
+    /// What of it the user named.
+    pub(crate) private_named: Vec<String>,
 }
 
 impl Command {
@@ -48,59 +53,127 @@ impl Command {
     }
 }
 
-/// A run that is being recorded.
+/// Where elements go.
+enum Destination {
+    /// Into a record on this machine, to be sealed here.
+    Here(Box<Record>),
+    /// To a service; the run is of this command alone, or one that others report to as well.
+    Service { reporter: Reporter, is_ours: bool, again: Again },
+}
+
+/// A command that is being recorded.
 pub(crate) struct Recording<'s> {
-    record: Record,
+    destination: Destination,
     command: Command,
     surroundings: &'s Surroundings<'s>,
-    artifact_ids: Vec<String>,
+    artifacts: Vec<Object<'static>>,
     missing: Vec<String>,
+    unread_reports: Vec<String>,
 }
 
 impl<'s> Recording<'s> {
-    /// Opens the run. An error says which of what the user gave cannot be recorded.
+    /// Opens a run of this command alone, on this machine. An error says which of what the user gave cannot be recorded.
     pub(crate) fn open(
         command: Command,
         subject: Option<&Subject>,
         surroundings: &'s Surroundings<'s>,
     ) -> Result<Self, RecordError> {
-        let mut recording = Self {
-            record: Record::new(),
+        let mut recording = Self::rehearsed(command, subject, surroundings)?;
+        let run = recording.run_members(subject);
+        recording.push(Kind::Run, run)?;
+        Ok(recording)
+    }
+
+    /// Not yet begun, and known to be recordable: its names are shown now, and not after an hour, to be wrong.
+    pub(crate) fn rehearsed(
+        command: Command,
+        subject: Option<&Subject>,
+        surroundings: &'s Surroundings<'s>,
+    ) -> Result<Self, RecordError> {
+        let recording = Self {
+            destination: Destination::Here(Box::default()),
             command,
             surroundings,
-            artifact_ids: Vec::new(),
+            artifacts: Vec::new(),
             missing: Vec::new(),
+            unread_reports: Vec::new(),
         };
-        // A dry run of the step shows now, and not after an hour, that its names cannot be recorded.
         let mut rehearsal = Record::new();
-        let run = recording.run_members(subject);
-        for (kind, members) in [(Kind::Run, run.clone()), (Kind::Step, recording.step_names())] {
+        for (kind, members) in
+            [(Kind::Run, recording.run_members(subject)), (Kind::Step, recording.step_names())]
+        {
             rehearsal
                 .push(kind, members, (surroundings.now)(), &recording.command.private, &mut || [0; 16])?;
         }
-        recording.push(Kind::Run, run)?;
         Ok(recording)
+    }
+
+    /// Reports to a service: a run of this command alone, or with `joined` a step of a run that is there.
+    pub(crate) fn report(&mut self, reporter: Reporter, subject: Option<&Subject>, joined: bool) {
+        let mut run = self.run_members(subject);
+        run.remove("evidence_id");
+        let pointers = &self.command.private_named;
+        if !pointers.is_empty() {
+            run.insert("private", pointers.clone());
+        }
+        // A name that somebody gave is meant: the same again is its next attempt.
+        let again = if self.command.step_id.is_some() { Again::Attempt } else { Again::Step };
+        if !joined {
+            reporter.open(run, false);
+        }
+        self.destination = Destination::Service { reporter, is_ours: !joined, again };
+    }
+
+    /// The command begins: who watches is told.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        let mut step = self.step_names();
+        let Destination::Service { reporter, again, .. } = &self.destination else { return };
+        step.remove("status");
+        step.insert("type", "step_started");
+        step.insert("started_at", now);
+        reporter.record(step, Some(*again));
+    }
+
+    /// Whose log it is, where there is somebody to tell it to.
+    pub(crate) fn log_place(&self) -> LogPlace {
+        LogPlace { step_id: self.command.step_id(), attempt: 1 }
     }
 
     /// Records a file that the step made. One that cannot be recorded is told in the step's message.
     pub(crate) fn artifact(&mut self, file: &ArtifactFile) -> Result<(), String> {
         let members = file.members(Some(&self.command.step_id())).map_err(|error| error.to_string());
         let recorded =
-            members.and_then(|members| self.push(Kind::Artifact, members).map_err(|error| error.to_string()));
-        match &recorded {
-            Ok(()) => self.artifact_ids.push(file.artifact_id()),
-            Err(_) => self.missing.push(file.artifact_id()),
+            members.and_then(|members| self.push_artifact(members).map_err(|error| error.to_string()));
+        if recorded.is_err() {
+            self.missing.push(file.artifact_id());
         }
         recorded
     }
 
+    /// Records the JUnit reports of the step that began then, and what they say. What is not recorded is given back, and told in the
+    /// step's message.
+    pub(crate) fn junit(&mut self, paths: &[PathBuf], began: Timestamp) -> Vec<String> {
+        let (reports, mut told) = read_reports(paths, &self.command.step_id(), began);
+        for report in reports {
+            let id = report.artifact.text("artifact_id").unwrap_or_default().to_owned();
+            let recorded = self.push_artifact(report.artifact).and_then(|()| {
+                let mut observations = report.observations.into_iter();
+                observations.try_for_each(|members| self.push(Kind::Observation, members))
+            });
+            if let Err(error) = recorded {
+                told.push(format!("{id}: {error}"));
+            }
+        }
+        self.unread_reports.clone_from(&told);
+        told
+    }
+
     /// Records what came of the command, and closes the run.
     pub(crate) fn close(&mut self, execution: &Execution, log: &Log) -> Result<(), RecordError> {
-        let succeeded = matches!(execution.ended, Ended::Exited(0));
-        let (status, result) = match (execution.aborted, succeeded) {
-            (true, _) => ("canceled", "aborted"),
-            (false, true) => ("passed", "succeeded"),
-            (false, false) => ("failed", "failed"),
+        let (status, result) = match (execution.aborted, &execution.ended) {
+            (Some(_), _) => ("canceled", "aborted"),
+            (None, Ended::Exited(0)) => ("passed", "succeeded"),
+            (None, _) => ("failed", "failed"),
         };
         let mut step = self.step_names();
         step.insert("status", status);
@@ -116,14 +189,26 @@ impl<'s> Recording<'s> {
         step.insert("finished_at", execution.finished_at.max(execution.started_at));
         let ms = execution.finished_at.unix_ms().saturating_sub(execution.started_at.unix_ms());
         step.insert("duration_ms", Value::count(u64::try_from(ms).unwrap_or_default()));
-        step.insert("log", log.member());
-        if !self.artifact_ids.is_empty() {
-            step.insert("artifact_ids", std::mem::take(&mut self.artifact_ids));
+        let lost = match &self.destination {
+            Destination::Here(_) => {
+                step.insert("log", log.member());
+                0
+            }
+            // The service digests what arrives.
+            Destination::Service { reporter, .. } => reporter.lost_log_bytes(),
+        };
+        let ids: Vec<String> =
+            self.artifacts.iter().filter_map(|file| file.text("artifact_id")).map(str::to_owned).collect();
+        if !ids.is_empty() {
+            step.insert("artifact_ids", ids);
         }
         let reason = reason(execution);
         let missing = (!self.missing.is_empty())
             .then(|| format!("artifacts not recorded: {}", self.missing.join(", ")));
-        let told = [step.text("message").map(str::to_owned), reason.clone(), missing];
+        let unread = (!self.unread_reports.is_empty())
+            .then(|| format!("JUnit reports: {}", self.unread_reports.join("; ")));
+        let lost = (lost > 0).then(|| format!("log not complete: {lost} bytes had no room while the service was away"));
+        let told = [step.text("message").map(str::to_owned), reason.clone(), missing, unread, lost];
         let told: Vec<String> = told.into_iter().flatten().collect();
         if !told.is_empty() {
             step.insert("message", told.join("; "));
@@ -136,15 +221,42 @@ impl<'s> Recording<'s> {
         self.push(Kind::Outcome, outcome)
     }
 
-    /// Seals the closed run.
+    /// Seals the closed run, on this machine.
     pub(crate) fn seal(&self, key: &SigningKey) -> Result<Sealed, SealError> {
-        self.record.seal((self.surroundings.now)(), &[key])
+        match &self.destination {
+            Destination::Here(record) => record.seal((self.surroundings.now)(), &[key]),
+            Destination::Service { .. } => Err(SealError::NotClosed),
+        }
     }
 
-    fn push(&mut self, kind: Kind, members: Object<'static>) -> Result<(), RecordError> {
-        let now = (self.surroundings.now)();
-        let salt = &mut || (self.surroundings.salt)();
-        self.record.push(kind, members, now, &self.command.private, salt).map(drop)
+    /// One that is recorded already, and is the same, is not recorded again.
+    fn push_artifact(&mut self, members: Object<'static>) -> Result<(), RecordError> {
+        if !self.artifacts.contains(&members) {
+            self.push(Kind::Artifact, members.clone())?;
+            self.artifacts.push(members);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, kind: Kind, mut members: Object<'static>) -> Result<(), RecordError> {
+        match &mut self.destination {
+            Destination::Here(record) => {
+                let now = (self.surroundings.now)();
+                let salt = &mut || (self.surroundings.salt)();
+                record.push(kind, members, now, &self.command.private, salt).map(drop)
+            }
+            Destination::Service { reporter, is_ours, .. } => {
+                match kind {
+                    Kind::Outcome if *is_ours => reporter.finalize(members),
+                    Kind::Outcome | Kind::Run => {}
+                    _ => {
+                        members.insert("type", kind.as_str());
+                        reporter.record(members, None);
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     fn run_members(&self, subject: Option<&Subject>) -> Object<'static> {
@@ -198,10 +310,13 @@ fn reason(execution: &Execution) -> Option<String> {
     let reason = match &execution.ended {
         Ended::NotStarted(error) => format!("not started: {error}"),
         Ended::Killed(signal) => format!("ended by signal {signal}"),
-        Ended::Exited(0) if !execution.aborted => String::new(),
+        Ended::Exited(0) if execution.aborted.is_none() => String::new(),
         Ended::Exited(code) => format!("exit status {code}"),
     };
-    let asked = execution.aborted.then_some("asked to end by a signal");
+    let asked = execution.aborted.map(|by| match by {
+        AskedBy::Abort => "asked to end by who watches",
+        AskedBy::Signal => "asked to end by a signal",
+    });
     let open = execution
         .output_left_open
         .then_some("something it left behind held its output open; the log ends before");

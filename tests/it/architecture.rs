@@ -125,7 +125,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("service", &["evidence", "journal", "store", "logs", "events", "figures", "append"]),
     ("http", &["evidence", "journal", "events", "figures", "service"]),
     ("client", &["evidence", "files"]),
-    ("exec", &["evidence", "files"]),
+    ("exec", &["evidence", "files", "client"]),
 ];
 
 #[test]
