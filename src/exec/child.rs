@@ -130,6 +130,14 @@ pub(crate) async fn run(
     Ok(Execution { ended: ended(status), aborted, output_left_open, started_at, finished_at })
 }
 
+/// Returns at the next SIGINT, SIGTERM or SIGHUP; never where nobody can listen for them.
+pub(crate) async fn signaled() {
+    match Signals::listen() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
 pub(crate) fn end_on_signal() {
     let listen = || -> io::Result<()> {
@@ -149,7 +157,8 @@ fn start(command: &[OsString], sink: &Sink) -> io::Result<io::Result<(Child, Pum
     let ends = [io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
     let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
     let [to_out, to_err] = ends;
-    let pumps = [pump(out.into(), to_out, Stream::Stdout, sink)?, pump(err.into(), to_err, Stream::Stderr, sink)?];
+    let pumps =
+        [pump(out.into(), to_out, Stream::Stdout, sink)?, pump(err.into(), to_err, Stream::Stderr, sink)?];
     let mut child = Command::new(program);
     let spawned =
         child.args(arguments).stdout(Stdio::from(out_writer)).stderr(Stdio::from(err_writer)).spawn();

@@ -51,6 +51,22 @@ impl Command {
         let program = program.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         self.step_id.clone().unwrap_or_else(|| path_id(&program, "command"))
     }
+
+    fn run_members(&self, subject: Option<&Subject>, surroundings: &Surroundings<'_>) -> Object<'static> {
+        let id = &surroundings.evidence_id;
+        let project = self.project.clone();
+        let project = project.unwrap_or_else(|| default_project(subject, surroundings.directory));
+        let mut run = Object::from_iter([
+            ("evidence_id", id.clone()),
+            ("run_id", self.run_id.clone().unwrap_or_else(|| id.clone())),
+            ("project", project),
+        ]);
+        let told = described(surroundings.ci, subject, self.intent.as_deref(), &self.labels);
+        for (name, value) in told.iter() {
+            run.insert(name.to_owned(), value.clone());
+        }
+        run
+    }
 }
 
 /// Where elements go.
@@ -58,12 +74,14 @@ enum Destination {
     /// Into a record on this machine, to be sealed here.
     Here(Box<Record>),
     /// To a service; the run is of this command alone, or one that others report to as well.
-    Service { reporter: Reporter, is_ours: bool, again: Again },
+    Service { reporter: Reporter, is_ours: bool },
 }
 
 /// A command that is being recorded.
 pub(crate) struct Recording<'s> {
     destination: Destination,
+    /// What the run says of itself.
+    run: Object<'static>,
     command: Command,
     surroundings: &'s Surroundings<'s>,
     artifacts: Vec<Object<'static>>,
@@ -72,26 +90,16 @@ pub(crate) struct Recording<'s> {
 }
 
 impl<'s> Recording<'s> {
-    /// Opens a run of this command alone, on this machine. An error says which of what the user gave cannot be recorded.
+    /// Of a command that has not begun. An error says which of what the user gave cannot be recorded: now, and not after an hour.
     pub(crate) fn open(
         command: Command,
         subject: Option<&Subject>,
         surroundings: &'s Surroundings<'s>,
     ) -> Result<Self, RecordError> {
-        let mut recording = Self::rehearsed(command, subject, surroundings)?;
-        let run = recording.run_members(subject);
-        recording.push(Kind::Run, run)?;
-        Ok(recording)
-    }
-
-    /// Not yet begun, and known to be recordable: its names are shown now, and not after an hour, to be wrong.
-    pub(crate) fn rehearsed(
-        command: Command,
-        subject: Option<&Subject>,
-        surroundings: &'s Surroundings<'s>,
-    ) -> Result<Self, RecordError> {
-        let recording = Self {
+        let run = command.run_members(subject, surroundings);
+        let mut recording = Self {
             destination: Destination::Here(Box::default()),
+            run,
             command,
             surroundings,
             artifacts: Vec::new(),
@@ -99,39 +107,46 @@ impl<'s> Recording<'s> {
             unread_reports: Vec::new(),
         };
         let mut rehearsal = Record::new();
-        for (kind, members) in
-            [(Kind::Run, recording.run_members(subject)), (Kind::Step, recording.step_names())]
-        {
-            rehearsal
-                .push(kind, members, (surroundings.now)(), &recording.command.private, &mut || [0; 16])?;
+        for (kind, members) in [(Kind::Run, &recording.run), (Kind::Step, &recording.step_names())] {
+            let (now, private) = ((surroundings.now)(), &recording.command.private);
+            rehearsal.push(kind, members.clone(), now, private, &mut || [0; 16])?;
         }
+        recording.push(Kind::Run, recording.run.clone())?;
         Ok(recording)
     }
 
-    /// Reports to a service: a run of this command alone, or with `joined` a step of a run that is there.
-    pub(crate) fn report(&mut self, reporter: Reporter, subject: Option<&Subject>, joined: bool) {
-        let mut run = self.run_members(subject);
-        run.remove("evidence_id");
-        let pointers = &self.command.private_named;
-        if !pointers.is_empty() {
-            run.insert("private", pointers.clone());
-        }
-        // A name that somebody gave is meant: the same again is its next attempt.
-        let again = if self.command.step_id.is_some() { Again::Attempt } else { Again::Step };
+    /// The run as a service calls it, `PROJECT/RUN_ID`.
+    pub(crate) fn run_name(&self) -> String {
+        let part = |name| self.run.text(name).unwrap_or_default();
+        format!("{}/{}", part("project"), part("run_id"))
+    }
+
+    /// From now on it is told to a service: a run of this command alone, or with `joined` a step of a run that is there.
+    pub(crate) fn report_to(&mut self, reporter: Reporter, joined: bool) {
         if !joined {
+            let mut run = self.run.clone();
+            run.remove("evidence_id");
+            if !self.command.private_named.is_empty() {
+                run.insert("private", self.command.private_named.clone());
+            }
             reporter.open(run, false);
         }
-        self.destination = Destination::Service { reporter, is_ours: !joined, again };
+        self.destination = Destination::Service { reporter, is_ours: !joined };
     }
 
     /// The command begins: who watches is told.
-    pub(crate) fn begin(&mut self, now: Timestamp) {
+    pub(crate) fn begin(&mut self) {
         let mut step = self.step_names();
-        let Destination::Service { reporter, again, .. } = &self.destination else { return };
+        let Destination::Service { reporter, .. } = &self.destination else { return };
+        // A name that somebody gave is meant: the same again is its next attempt.
+        let again = if self.command.step_id.is_some() { Again::Attempt } else { Again::Step };
         step.remove("status");
         step.insert("type", "step_started");
-        step.insert("started_at", now);
-        reporter.record(step, Some(*again));
+        step.insert("started_at", (self.surroundings.now)());
+        // Two that begin the same command at once are two.
+        let invocation = Object::from_iter([("invocation", self.surroundings.evidence_id.clone())]);
+        step.insert("data", invocation);
+        reporter.record(step, Some(again));
     }
 
     /// Whose log it is, where there is somebody to tell it to.
@@ -207,7 +222,8 @@ impl<'s> Recording<'s> {
             .then(|| format!("artifacts not recorded: {}", self.missing.join(", ")));
         let unread = (!self.unread_reports.is_empty())
             .then(|| format!("JUnit reports: {}", self.unread_reports.join("; ")));
-        let lost = (lost > 0).then(|| format!("log not complete: {lost} bytes had no room while the service was away"));
+        let lost = (lost > 0)
+            .then(|| format!("log not complete: {lost} bytes had no room while the service was away"));
         let told = [step.text("message").map(str::to_owned), reason.clone(), missing, unread, lost];
         let told: Vec<String> = told.into_iter().flatten().collect();
         if !told.is_empty() {
@@ -257,23 +273,6 @@ impl<'s> Recording<'s> {
                 Ok(())
             }
         }
-    }
-
-    fn run_members(&self, subject: Option<&Subject>) -> Object<'static> {
-        let id = &self.surroundings.evidence_id;
-        let project = self.command.project.clone();
-        let project = project.unwrap_or_else(|| default_project(subject, self.surroundings.directory));
-        let mut run = Object::from_iter([
-            ("evidence_id", id.clone()),
-            ("run_id", self.command.run_id.clone().unwrap_or_else(|| id.clone())),
-            ("project", project),
-        ]);
-        let told =
-            described(self.surroundings.ci, subject, self.command.intent.as_deref(), &self.command.labels);
-        for (name, value) in told.iter() {
-            run.insert(name.to_owned(), value.clone());
-        }
-        run
     }
 
     fn step_names(&self) -> Object<'static> {

@@ -11,7 +11,7 @@ mod state;
 mod telling;
 mod worker;
 
-pub(crate) use courier::{Told, Undelivered};
+pub(crate) use courier::Undelivered;
 pub(crate) use reporter::{Delivery, Reporter, Reporting, Unsent};
 pub(crate) use telling::{Again, Keyed, LogPlace, Stream};
 pub(crate) use worker::{Flushed, flush_file};

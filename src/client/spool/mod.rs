@@ -9,5 +9,5 @@ mod directory;
 mod file;
 
 pub(crate) use cipher::{KeySource, SpoolKey};
-pub(crate) use directory::{Spool, Waiting};
+pub(crate) use directory::{Spool, Waiting, waiting_in};
 pub(crate) use file::{Header, SpoolError, SpoolFile};

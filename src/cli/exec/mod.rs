@@ -1,34 +1,30 @@
-//! `sealstone exec`: a command recorded, sealed and verified on this machine.
+//! `sealstone exec`: a command recorded as a step, and sealed on this machine or by a service.
+
+mod local;
+mod remote;
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
 use super::exit::Failure;
-use super::input::read_keyring;
 use super::local_key;
 use super::machine::{now, random};
-use super::signing_key;
-use super::style::{DOUBT, FAINT, GOOD, RESET, printable};
+use super::server::ServerArguments;
+use super::spooling::{SpoolArguments, warn};
+use crate::client::report::{LogPlace, Reporter};
 use crate::evidence::envelope::{DEFAULT_PRIVATE, PrivateMembers};
-use crate::evidence::key::SigningKey;
-use crate::evidence::keyring::{Keyring, Terms};
-use crate::evidence::seal::Sealed;
-use crate::evidence::verify::{Held, verify};
 use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
-use crate::files::{directory_of, write_durably};
 
 /// The evidence could not be made, and `--require-evidence` was given.
 const NO_EVIDENCE: u8 = 125;
-/// Where sealed envelopes go that no `--out` names.
-const DIRECTORY: &str = "sealstone-evidence";
 
-/// Runs a command as a step, passes its output and its exit status on, and seals what it did into a file. What becomes of
-/// the evidence never changes the exit status, unless --require-evidence is given.
+/// Runs a command as a step, passes its output and its exit status on, and seals what it did: into a file here, or by the service that
+/// --server names. With --run it is a step of a run that is open there. What becomes of the evidence never changes the exit status, unless
+/// --require-evidence is given.
 #[derive(Args)]
 #[command(after_help = EXEC_HELP)]
 pub(crate) struct ExecArguments {
@@ -44,6 +40,9 @@ pub(crate) struct ExecArguments {
     /// Name of the run (default: a fresh UUID)
     #[arg(long, value_name = "ID")]
     run_id: Option<String>,
+    /// Make it a step of this run, which is open at the service: evidence_id, run_id or PROJECT/RUN_ID
+    #[arg(long, value_name = "RUN", env = "SEALSTONE_RUN", conflicts_with_all = ["run_id", "intent", "label", "private"])]
+    run: Option<String>,
     /// What was asked for, in words
     #[arg(long, value_name = "TEXT")]
     intent: Option<String>,
@@ -62,7 +61,7 @@ pub(crate) struct ExecArguments {
     /// Withhold what this pointer names, in place of the default; * in it is any index, "*" alone all that may be; repeatable
     #[arg(long, value_name = "POINTER")]
     private: Vec<String>,
-    /// The sealed envelope (default: sealstone-evidence/EVIDENCE_ID.json)
+    /// The sealed envelope (default: sealstone-evidence/EVIDENCE_ID.json; with --server only where this names a file)
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Signing key (default: ~/.local/share/sealstone/key.pem, made at first use)
@@ -74,6 +73,10 @@ pub(crate) struct ExecArguments {
     /// Say nothing but what went wrong
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    server: ServerArguments,
+    #[command(flatten)]
+    spool: SpoolArguments,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -87,6 +90,11 @@ Withheld by default: /execution/steps/*/command and /run/trigger/actor. The seal
 `sealstone pack` makes a copy that does not.";
 
 impl ExecArguments {
+    /// The run that is joined.
+    fn run(&self) -> Option<&str> {
+        self.run.as_deref().filter(|run| !run.is_empty())
+    }
+
     /// Where the key is; an empty variable, as CI systems like to set them, is none.
     fn key_path(&self) -> Result<PathBuf, Failure> {
         let given = self.key.as_ref().filter(|key| !key.is_empty()).map(PathBuf::from);
@@ -108,6 +116,7 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         intent: arguments.intent.clone(),
         labels: arguments.label.clone(),
         private: private.map_err(Failure::usage)?,
+        private_named: arguments.private.clone(),
     };
     let directory = std::env::current_dir().unwrap_or_default();
     let surroundings = Surroundings {
@@ -123,20 +132,10 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         None
     });
     let recording = Recording::open(command, subject.as_ref(), &surroundings).map_err(Failure::usage)?;
-    let prepared = Evidence::prepare(&arguments, &surroundings.evidence_id);
-    if let (Err(failure), true) = (&prepared, arguments.require_evidence) {
-        return Err(Failure::new(NO_EVIDENCE, format!("{}; nothing was run", failure.message())));
-    }
-
-    let (execution, log) = execute(&arguments)?;
-    exec::end_on_signal();
-    let sealed = prepared.and_then(|evidence| evidence.seal(recording, &execution, &log, &arguments));
-    match sealed {
-        Ok(()) => Ok(execution.ended.status()),
-        Err(failure) => {
-            warn(&format!("no evidence of this run: {}", failure.message()));
-            Ok(if arguments.require_evidence { NO_EVIDENCE } else { execution.ended.status() })
-        }
+    if arguments.server.is_named() || arguments.run().is_some() {
+        remote::run(&arguments, recording)
+    } else {
+        local::run(&arguments, recording, &surroundings.evidence_id)
     }
 }
 
@@ -154,17 +153,38 @@ fn check_where_to_write(arguments: &ExecArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the command; only the operating system's refusal to let us watch it is an error.
-fn execute(arguments: &ExecArguments) -> Result<(Execution, Log), Failure> {
+/// Runs the command; only the operating system's refusal to let us watch it is an error. What it writes goes into the log, and to who is
+/// told of it, `told`, by whom it can be ended, too.
+fn execute(
+    arguments: &ExecArguments,
+    told: Option<(&Reporter, LogPlace)>,
+) -> Result<(Execution, Log), Failure> {
     let file = arguments.log.as_ref().and_then(|path| {
         File::create(path)
             .inspect_err(|error| warn(&format!("cannot write the log {}: {error}", path.display())))
             .ok()
     });
+    let is_kept = file.is_some() || told.is_none();
     let log = Arc::new(Mutex::new(Log::new(file)));
+    let (reporter, place) = told.unzip();
+    let (of_sink, of_abort, into) = (reporter.cloned().zip(place), reporter.cloned(), Arc::clone(&log));
+    let sink: exec::Sink = Arc::new(move |stream, bytes| {
+        if is_kept {
+            into.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+        }
+        if let Some((reporter, place)) = &of_sink {
+            reporter.log(place, stream, bytes);
+        }
+    });
+    let abort = async {
+        match of_abort {
+            Some(reporter) => reporter.abort_requested().await,
+            None => std::future::pending().await,
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let execution =
-        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, Arc::clone(&log), &now)));
+        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, sink, abort, &now)));
     let execution =
         execution.map_err(|error| Failure::new(NO_EVIDENCE, format!("cannot watch the command: {error}")))?;
     if let exec::Ended::NotStarted(error) = &execution.ended {
@@ -178,128 +198,19 @@ fn execute(arguments: &ExecArguments) -> Result<(Execution, Log), Failure> {
     Ok((execution, log))
 }
 
-/// What sealing needs, looked for before the command runs.
-struct Evidence {
-    key: SigningKey,
-    key_path: PathBuf,
-    out: PathBuf,
-    made_key: bool,
-}
-
-impl Evidence {
-    fn prepare(arguments: &ExecArguments, evidence_id: &str) -> Result<Self, Failure> {
-        let key_path = arguments.key_path()?;
-        let (key, made_key) = signing_key::read_or_make(&key_path)?;
-        signing_key::check_counts(&key, &key_path, now())?;
-        let out = match &arguments.out {
-            Some(out) => out.clone(),
-            None => default_directory()
-                .map_err(|error| cannot_write(Path::new(DIRECTORY), &error))?
-                .join(format!("{evidence_id}.json")),
-        };
-        let directory = fs::metadata(directory_of(&out)).map_err(|error| cannot_write(&out, &error))?;
-        if !directory.is_dir() {
-            return Err(cannot_write(&out, &io::Error::from(io::ErrorKind::NotADirectory)));
-        }
-        Ok(Self { key, key_path, out, made_key })
+/// Records what the command made. One that never began made nothing: what lies there is older.
+fn record_files(arguments: &ExecArguments, recording: &mut Recording<'_>, execution: &Execution) {
+    if matches!(execution.ended, exec::Ended::NotStarted(_)) {
+        return;
     }
-
-    fn seal(
-        &self,
-        mut recording: Recording<'_>,
-        execution: &Execution,
-        log: &Log,
-        arguments: &ExecArguments,
-    ) -> Result<(), Failure> {
-        // A command that never began made nothing: what lies there is older.
-        let began = !matches!(execution.ended, exec::Ended::NotStarted(_));
-        for file in arguments.artifact.iter().filter(|_| began) {
-            if let Err(why) = recording.artifact(file) {
-                warn(&format!("artifact {} is not recorded: {why}", file.path.display()));
-            }
-        }
-        if began {
-            for why in recording.junit(&arguments.junit, execution.started_at) {
-                warn(&format!("JUnit report {why}"));
-            }
-        }
-        recording.close(execution, log).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
-        let sealed = recording.seal(&self.key).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
-        self.verify(&sealed)?;
-        write_durably(&self.out, sealed.file.as_bytes()).map_err(|error| cannot_write(&self.out, &error))?;
-        if !arguments.quiet {
-            self.tell(&sealed);
-        }
-        Ok(())
-    }
-
-    /// Nothing is given out that does not verify.
-    fn verify(&self, sealed: &Sealed) -> Result<(), Failure> {
-        let mut keyring = Keyring::new();
-        keyring.add(self.key.public(), Terms::default()).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
-        let held = Held { keyring: Some(keyring), ..Held::default() };
-        let judged = verify(sealed.file.as_bytes(), &held);
-        match judged.verified() {
-            Some(_) => Ok(()),
-            None => {
-                let first = judged
-                    .report()
-                    .first_failure
-                    .as_ref()
-                    .map(|first| first.code.as_str())
-                    .unwrap_or_default();
-                Err(Failure::new(
-                    NO_EVIDENCE,
-                    format!("what was sealed does not verify ({first}); please report this"),
-                ))
-            }
+    for file in &arguments.artifact {
+        if let Err(why) = recording.artifact(file) {
+            warn(&format!("artifact {} is not recorded: {why}", file.path.display()));
         }
     }
-
-    fn tell(&self, sealed: &Sealed) {
-        let out = printable(&self.out.display().to_string());
-        if self.made_key {
-            let path = printable(&self.key_path.display().to_string());
-            anstream::eprintln!("{FAINT}sealstone: made the signing key {path}; keep it secret{RESET}");
-        }
-        anstream::eprintln!(
-            "{GOOD}sealed and verified{RESET} {out}\n{FAINT}envelope {}{RESET}",
-            sealed.envelope_digest
-        );
-        let keyring = local_key::keyring_path(&self.key_path);
-        let keyid = self.key.public().keyid();
-        let lists = |keyring: &Path| {
-            read_keyring(&[keyring])
-                .is_ok_and(|keyring| keyring.is_some_and(|keyring| keyring.get(&keyid).is_some()))
-        };
-        if keyring.exists() && lists(&keyring) {
-            let keyring = printable(&keyring.display().to_string());
-            anstream::eprintln!("{FAINT}check it anywhere: sealstone verify {out} --keys {keyring}{RESET}");
-        } else {
-            anstream::eprintln!("{FAINT}signed by {keyid}; give auditors the public half of your key{RESET}");
-        }
+    for why in recording.junit(&arguments.junit, execution.started_at) {
+        warn(&format!("JUnit report {why}"));
     }
-}
-
-/// The directory of sealed envelopes; git is told to pass it over, so that evidence does not make a checkout dirty.
-fn default_directory() -> io::Result<PathBuf> {
-    let directory = PathBuf::from(DIRECTORY);
-    fs::create_dir_all(&directory)?;
-    // Only where nothing is, not even a link that leads elsewhere.
-    match OpenOptions::new().write(true).create_new(true).open(directory.join(".gitignore")) {
-        Ok(mut file) => file.write_all(b"*\n")?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
-    }
-    Ok(directory)
-}
-
-fn warn(message: &str) {
-    anstream::eprintln!("{DOUBT}sealstone:{RESET} {}", printable(message));
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(NO_EVIDENCE, format!("cannot write {}: {error}", path.display()))
 }
 
 fn fresh_evidence_id() -> String {
