@@ -127,8 +127,12 @@ impl<'c> Courier<'c> {
         again: Option<Again>,
     ) -> Result<(), Undelivered> {
         let mut taken: u64 = 0;
+        let mut kind = None;
         loop {
-            let sent: Vec<Object<'_>> = entries.iter().map(|entry| self.state.as_sent(entry)).collect();
+            let mut sent: Vec<Object<'_>> = entries.iter().map(|entry| self.state.as_sent(entry)).collect();
+            if let (Some(kind), [entry]) = (kind, sent.as_mut_slice()) {
+                entry.insert("kind", kind);
+            }
             let error = match self.client.append_as(self.run(), &sent, &self.key(key, taken)).await {
                 Ok(appended) => {
                     self.told.appended = Some(appended);
@@ -146,6 +150,12 @@ impl<'c> Courier<'c> {
                     if let (Some(again), Some(place)) = (again, place_of(entry)) {
                         self.state.rename(place, again, taken);
                     }
+                }
+                // A step that was not told to begin has no kind to inherit.
+                (_, [entry])
+                    if kind.is_none() && is_missing(&error, "/kind") && entry.get("kind").is_none() =>
+                {
+                    (kind, taken) = (Some("command"), taken.saturating_add(1));
                 }
                 // One that is refused does not keep the others back.
                 (_, [_, _, ..]) if matches!(error, ClientError::Refused { .. }) => {
@@ -261,6 +271,10 @@ fn code(error: &ClientError) -> &str {
         ClientError::Refused { code, .. } => code,
         _ => "",
     }
+}
+
+fn is_missing(error: &ClientError, member: &str) -> bool {
+    matches!(error, ClientError::Refused { pointer: Some(pointer), .. } if pointer == member)
 }
 
 pub(super) fn undelivered(error: ClientError) -> Undelivered {

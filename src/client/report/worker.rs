@@ -11,7 +11,7 @@ use super::courier::{Courier, Told, Undelivered};
 use super::reporter::{Delivery, Shared, Unsent};
 use crate::client::error::ClientError;
 use crate::client::http::Client;
-use crate::client::spool::{Spool, SpoolError, SpoolFile};
+use crate::client::spool::{Spool, SpoolError, SpoolFile, Waiting};
 use crate::evidence::canonical::Object;
 use crate::evidence::time::Timestamp;
 
@@ -68,7 +68,9 @@ struct Sending {
 
 async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>, sending: &mut Sending) {
     if let Some(spool) = spool {
-        send_older(shared, courier, spool, sending).await;
+        let is_ours = |waiting: &Waiting| waiting.header.server == courier.client.server();
+        shared.behind.store(spool.waiting().iter().any(is_ours), Ordering::Relaxed);
+        send_older(courier, spool, sending).await;
     }
     let mut pause = FIRST_PAUSE;
     let mut acknowledged: usize = 0;
@@ -116,7 +118,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
 }
 
 /// What comes before, of the same run first.
-async fn send_older(shared: &Shared, courier: &Courier<'_>, spool: &Spool, sending: &mut Sending) {
+async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &mut Sending) {
     let mut pause = FIRST_PAUSE;
     loop {
         let mut waiting = spool.waiting();
@@ -125,7 +127,6 @@ async fn send_older(shared: &Shared, courier: &Courier<'_>, spool: &Spool, sendi
             return;
         };
         let waiting = waiting.swap_remove(next);
-        shared.behind.store(true, Ordering::Relaxed);
         let file = match spool.open(&waiting.path) {
             Ok(file) => file,
             // It goes on beside us.
