@@ -14,10 +14,12 @@ use super::local_key;
 use super::machine::{now, random};
 use super::signing_key;
 use super::style::{DOUBT, FAINT, GOOD, RESET, printable};
+use crate::evidence::canonical;
+use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::envelope::{DEFAULT_PRIVATE, PrivateMembers};
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
-use crate::evidence::seal::Sealed;
+use crate::evidence::seal::{Sealed, with_disclosures};
 use crate::evidence::verify::{Held, verify};
 use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
 use crate::files::{directory_of, write_durably};
@@ -56,7 +58,7 @@ pub(crate) struct ExecArguments {
     /// Keep what the command writes in this file too
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Withhold what this pointer names, in place of the default; * in it is any index, "*" alone all that may be; repeatable
+    /// Withhold what this pointer names, in place of the default, and keep it nowhere; * in it is any index, "*" alone all that may be; repeatable
     #[arg(long, value_name = "POINTER")]
     private: Vec<String>,
     /// The sealed envelope (default: sealstone-evidence/EVIDENCE_ID.json)
@@ -81,7 +83,7 @@ Exit status: that of the command; 127 not found, 126 not executable, 128+n ended
 125 with --require-evidence if there is no evidence; 64 wrong arguments, before anything is run.
 
 Withheld by default: /execution/steps/*/command and /run/trigger/actor. The sealed file still discloses them;
-`sealstone pack` makes a copy that does not.";
+`sealstone pack` makes a copy that does not. What --private names is in the file as a commitment only.";
 
 impl ExecArguments {
     /// Where the key is; an empty variable, as CI systems like to set them, is none.
@@ -216,7 +218,10 @@ impl Evidence {
             }
         }
         recording.close(execution, log).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
-        let sealed = recording.seal(&self.key).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
+        let mut sealed = recording.seal(&self.key).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
+        if !arguments.private.is_empty() {
+            sealed = undisclosed(sealed)?;
+        }
         self.verify(&sealed)?;
         write_durably(&self.out, sealed.file.as_bytes()).map_err(|error| cannot_write(&self.out, &error))?;
         if !arguments.quiet {
@@ -271,6 +276,14 @@ impl Evidence {
             anstream::eprintln!("{FAINT}signed by {keyid}; give auditors the public half of your key{RESET}");
         }
     }
+}
+
+/// The same without what is withheld in it: who named that has it kept nowhere.
+fn undisclosed(sealed: Sealed) -> Result<Sealed, Failure> {
+    let document = canonical::parse(sealed.file.as_bytes(), MAX_FILE_BYTES).ok();
+    let file = document.as_ref().and_then(|file| with_disclosures(file.as_object()?, |_| false));
+    let file = file.ok_or_else(|| Failure::new(NO_EVIDENCE, "what is withheld would be in the file"))?;
+    Ok(Sealed { file, ..sealed })
 }
 
 /// The directory of sealed envelopes; git is told to pass it over, so that evidence does not make a checkout dirty.
