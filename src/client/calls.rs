@@ -19,6 +19,22 @@ pub struct OpenedRun {
     pub evidence_id: String,
     pub project: String,
     pub head: Head,
+    /// Seconds after which the run is closed as expired when nothing is accepted under it.
+    pub idle_timeout: Option<u64>,
+}
+
+/// How a run stands.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[expect(missing_docs, reason = "named after the members of the answer")]
+pub struct RunState {
+    pub evidence_id: String,
+    pub run_id: String,
+    pub project: String,
+    /// `open`, `closing` or `sealed`.
+    pub state: String,
+    pub abort_requested: bool,
+    /// Seconds after which it is closed as expired when nothing is accepted under it.
+    pub idle_timeout: Option<u64>,
 }
 
 /// Where an entry was recorded.
@@ -131,6 +147,13 @@ impl Client {
         let body = (JSON, members.canonical().into_owned());
         let _: serde_json::Value = self.post(&["v1", "runs", run, "abort"], body, None).await?;
         Ok(())
+    }
+
+    /// How a run stands; with a project for a `run_id` that several have.
+    pub async fn run(&self, run: &str, project: Option<&str>) -> Result<RunState, ClientError> {
+        let project = project.map(|project| ("project", project));
+        let query: Vec<_> = [("envelope", "false")].into_iter().chain(project).collect();
+        self.get(&["v1", "runs", run], &query).await
     }
 
     /// A run as it is, with the envelope so far.

@@ -6,7 +6,7 @@ mod http;
 pub mod sse;
 mod subscription;
 
-pub use calls::{Appended, EntryReceipt, Finalized, Gate, OpenedRun, RunPage, RunSummary};
+pub use calls::{Appended, EntryReceipt, Finalized, Gate, OpenedRun, RunPage, RunState, RunSummary};
 pub use error::ClientError;
 pub use http::{Client, Retry};
 pub use subscription::Subscription;
