@@ -31,5 +31,5 @@ pub use redacted::Redacted;
 pub use refusal::Refusal;
 pub use request::{Abort, Answer, Append, Around, Close, GateDecision, LogSummary, NewGate, Resolution};
 pub use run::{GateState, OpenGate, PendingStep, Run};
-pub use settings::{Settings, SettingsFault, TakenSignals};
+pub use settings::{MAX_POINTER_BYTES, MAX_POINTERS, Settings, SettingsFault, TakenSignals, pointers};
 pub use standing::{Counts, Overview, Standing, State};

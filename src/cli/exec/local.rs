@@ -12,9 +12,11 @@ use super::super::signing_key;
 use super::super::spooling::warn;
 use super::super::style::{FAINT, GOOD, RESET, printable};
 use super::{ExecArguments, NO_EVIDENCE};
+use crate::evidence::canonical;
+use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
-use crate::evidence::seal::Sealed;
+use crate::evidence::seal::{Sealed, with_disclosures};
 use crate::evidence::verify::{Held, verify};
 use crate::exec::{self, Execution, Log, Recording};
 use crate::files::{directory_of, write_durably};
@@ -79,7 +81,10 @@ impl Evidence {
     ) -> Result<(), Failure> {
         super::record_files(arguments, &mut recording, execution);
         recording.close(execution, log).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
-        let sealed = recording.seal(&self.key).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
+        let mut sealed = recording.seal(&self.key).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
+        if !arguments.private.is_empty() {
+            sealed = undisclosed(sealed)?;
+        }
         self.verify(&sealed)?;
         write_durably(&self.out, sealed.file.as_bytes()).map_err(|error| cannot_write(&self.out, &error))?;
         if !arguments.quiet {
@@ -134,6 +139,14 @@ impl Evidence {
             anstream::eprintln!("{FAINT}signed by {keyid}; give auditors the public half of your key{RESET}");
         }
     }
+}
+
+/// The same without what is withheld in it: who named that has it kept nowhere.
+fn undisclosed(sealed: Sealed) -> Result<Sealed, Failure> {
+    let document = canonical::parse(sealed.file.as_bytes(), MAX_FILE_BYTES).ok();
+    let file = document.as_ref().and_then(|file| with_disclosures(file.as_object()?, |_| false));
+    let file = file.ok_or_else(|| Failure::new(NO_EVIDENCE, "what is withheld would be in the file"))?;
+    Ok(Sealed { file, ..sealed })
 }
 
 /// The directory of sealed envelopes; git is told to pass it over, so that evidence does not make a checkout dirty.

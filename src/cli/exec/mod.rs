@@ -58,7 +58,7 @@ pub(crate) struct ExecArguments {
     /// Keep what the command writes in this file too
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Withhold what this pointer names, in place of the default; * in it is any index, "*" alone all that may be; repeatable
+    /// Withhold what this pointer names, in place of the default, and keep it nowhere; * in it is any index, "*" alone all that may be; repeatable
     #[arg(long, value_name = "POINTER")]
     private: Vec<String>,
     /// The sealed envelope (default: sealstone-evidence/EVIDENCE_ID.json; with --server only where this names a file)
@@ -87,7 +87,7 @@ Exit status: that of the command; 127 not found, 126 not executable, 128+n ended
 125 with --require-evidence if there is no evidence; 64 wrong arguments, before anything is run.
 
 Withheld by default: /execution/steps/*/command and /run/trigger/actor. The sealed file still discloses them;
-`sealstone pack` makes a copy that does not.";
+`sealstone pack` makes a copy that does not. What --private names is in the file as a commitment only.";
 
 impl ExecArguments {
     /// The run that is joined.

@@ -135,6 +135,7 @@ fn summary() -> Value {
 
 fn snapshot() -> Value {
     let waiting = with(summary(), ["pending_steps", "open_gates"].map(|name| (name, many(any_object()))));
+    let waiting = with(waiting, [("idle_timeout", period())]);
     maybe(waiting, [("envelope", refer("Envelope")), ("progress", refer("Event"))])
 }
 
