@@ -11,6 +11,7 @@ mod keyring_file;
 mod keys;
 mod local_key;
 mod machine;
+mod observed;
 mod pack;
 mod show;
 mod style;

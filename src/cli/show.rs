@@ -11,11 +11,15 @@ use super::exit::{Failure, UNREADABLE, answer, answer_json};
 use super::input::read_envelope;
 #[cfg(feature = "client")]
 use super::input::read_or_fetch;
+use super::observed::{self, observed};
 use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, bytes, duration, mark, printable};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::digest::commitment;
 use crate::evidence::envelope::{Kind, WITHHELD};
 use crate::evidence::verify::{Held, Judged, Verdict, verify};
+
+/// How much of a value is shown, in characters.
+const LONGEST: usize = 200;
 
 /// Shows steps, gates, artifacts and observations of a sealed envelope. It says what is claimed; `verify` says what holds.
 #[derive(Args)]
@@ -174,8 +178,11 @@ impl Page<'_, '_> {
     }
 
     fn observation(&self, out: &mut String, observation: &Object<'_>, at: &str) {
-        let _ = write!(out, "{:<26}", printable(observation.text("name").unwrap_or_default()));
-        self.more(out, observation, "value", at);
+        let name = observation.text("name").unwrap_or_default();
+        let _ = write!(out, "{:<26}", printable(name));
+        if let Some(value) = self.told_as(observation, "value", at, |value| observed(name, value)) {
+            let _ = write!(out, "  {value}");
+        }
         match observation.list("basis_artifact_ids").unwrap_or_default() {
             [] => out.push_str("  (informational)"),
             basis => {
@@ -236,11 +243,21 @@ impl Page<'_, '_> {
         }
     }
 
-    /// A member as text; a withheld one by its disclosure, if there is one.
     fn told(&self, element: &Object<'_>, name: &str, at: &str) -> Option<String> {
+        self.told_as(element, name, at, plain)
+    }
+
+    /// A member as it is written; a withheld one by its disclosure, if there is one.
+    fn told_as(
+        &self,
+        element: &Object<'_>,
+        name: &str,
+        at: &str,
+        write: impl Fn(&Value<'_>) -> String,
+    ) -> Option<String> {
         let value = element.get(name)?;
         let Some(committed) = value.as_object().and_then(|object| object.get(WITHHELD)) else {
-            return Some(plain(value));
+            return Some(write(value));
         };
         let disclosure = self.disclosed.get(format!("{at}/{name}").as_str());
         let opened =
@@ -248,27 +265,15 @@ impl Page<'_, '_> {
         Some(match opened {
             None => format!("{FAINT}(withheld){RESET}"),
             Some((salt, value)) if committed.as_text() == Some(&commitment(salt, value).to_string()) => {
-                plain(value)
+                write(value)
             }
             Some(_) => format!("{BAD}(withheld; what is disclosed is another value){RESET}"),
         })
     }
 }
 
-/// A value in one line: text as it is, a list of text as words, the rest as JSON.
 fn plain(value: &Value<'_>) -> String {
-    const LONGEST: usize = 200;
-    let text = match value {
-        Value::Text(text) => text.to_string(),
-        Value::List(items) if items.iter().all(|item| item.as_text().is_some()) => {
-            items.iter().filter_map(Value::as_text).collect::<Vec<_>>().join(" ")
-        }
-        other => other.canonical().into_owned(),
-    };
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => printable(text.get(..end).unwrap_or_default()) + "…",
-        None => printable(&text),
-    }
+    observed::plain(value, LONGEST)
 }
 
 fn coloured(result: &str) -> String {

@@ -35,6 +35,8 @@ mod exec;
 mod export;
 #[cfg(feature = "service")]
 mod hostile;
+#[cfg(feature = "client")]
+mod junit;
 mod keyrings;
 mod keys;
 #[cfg(all(feature = "client", feature = "service"))]

@@ -73,6 +73,7 @@ fn whole_value(report: &Report) -> Object<'static> {
     let told = (report.suites.len() as u64).saturating_add(report.suites_left_out);
     value.insert("suites", Value::count(told));
     suite_members(&mut value, &report.whole);
+    texts(&mut value, [("name", &report.whole.name)]);
     for (name, n) in
         [("suites_left_out", report.suites_left_out), ("failed_tests_left_out", report.failed_left_out)]
     {
@@ -86,6 +87,7 @@ fn whole_value(report: &Report) -> Object<'static> {
 fn suite_value(suite: &Suite, within: String) -> Object<'static> {
     let mut value = Object::from_iter([("within", within)]);
     suite_members(&mut value, suite);
+    texts(&mut value, [("suite", &suite.name), ("file", &suite.file)]);
     value
 }
 
@@ -102,7 +104,6 @@ fn suite_members(value: &mut Object<'static>, suite: &Suite) {
         value.insert("stated", stated);
     }
     duration(value, suite.duration_ms);
-    texts(value, [("suite", &suite.name), ("file", &suite.file)]);
 }
 
 /// The file's own numbers, as far as they are not those that were counted.

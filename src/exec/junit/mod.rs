@@ -3,6 +3,7 @@
 //! There is no one format: Surefire, Gradle, pytest, Jest, PHPUnit, gotestsum, nextest and others write dialects of it. What is read is
 //! what they share. Numbers are counted here; where the file says others, its numbers are told beside as `stated`.
 
+mod attributes;
 mod found;
 mod members;
 mod parse;

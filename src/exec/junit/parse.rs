@@ -1,23 +1,20 @@
 //! The bytes of a report → what it says. Nothing is expanded, what is kept is bounded, and no input makes it panic.
 
 use quick_xml::Reader;
-use quick_xml::XmlVersion;
 use quick_xml::errors::{Error, SyntaxError};
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 
+use super::attributes::Attributes;
 use super::report::{Counts, FailedTest, Failure, FailureKind, Report, ReportError, Stated, Suite};
 use super::text::{Kept, Text};
 
 /// How many elements may stand in one another. Nested suites take a handful.
 const MAX_DEPTH: usize = 64;
-/// How many attributes an element may have: that none stands twice is checked by comparing each with each.
-const MAX_ATTRIBUTES: usize = 64;
 /// How many failures of one test are kept.
 const MAX_FAILURES: usize = 4;
-const LONGEST_NAME: usize = 512;
-const LONGEST_MESSAGE: usize = 2 << 10;
-const LONGEST_TEXT: usize = 4 << 10;
+/// How much of the message and of the text of a test's first failure is kept, in bytes; then of each other.
+const LONGEST: [(usize, usize); 2] = [(2 << 10, 4 << 10), (512, 512)];
 
 /// How much is told one by one; the rest is counted.
 #[derive(Clone, Copy, Debug)]
@@ -232,13 +229,15 @@ impl<'t> Reading<'t> {
             case.test.failures_left_out = case.test.failures_left_out.saturating_add(1);
             return Ok(Open::Other);
         }
+        let [first, other] = LONGEST;
+        let (longest_message, longest_text) = if case.test.failures.is_empty() { first } else { other };
         case.test.failures.push(Failure {
             kind,
-            message: Text::of(attributes.get("message").unwrap_or_default(), LONGEST_MESSAGE),
+            message: Text::of(attributes.get("message").unwrap_or_default(), longest_message),
             of_type: attributes.name("type"),
             text: Text::default(),
         });
-        case.text = Some(Kept::new(LONGEST_TEXT));
+        case.text = Some(Kept::new(longest_text));
         Ok(Open::Failure)
     }
 
@@ -317,32 +316,7 @@ impl<'t> Reading<'t> {
     }
 
     fn attributes<'a>(&self, tag: &'a BytesStart<'_>) -> Result<Attributes<'a>, ReportError> {
-        const READ: [&str; 13] = [
-            "classname",
-            "disabled",
-            "errors",
-            "failures",
-            "file",
-            "message",
-            "name",
-            "skipped",
-            "skips",
-            "status",
-            "tests",
-            "time",
-            "type",
-        ];
-        let mut attributes = Vec::new();
-        for (i, attribute) in tag.attributes().enumerate() {
-            let attribute = attribute.map_err(|_| self.malformed())?;
-            if i >= MAX_ATTRIBUTES {
-                return Err(self.malformed());
-            }
-            let Some(name) = READ.into_iter().find(|name| *name == attribute.key.as_ref()) else { continue };
-            let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| self.malformed())?;
-            attributes.push((name, value));
-        }
-        Ok(Attributes(attributes))
+        Attributes::of(tag).ok_or_else(|| self.malformed())
     }
 
     fn innermost_suite(&self) -> Option<usize> {
@@ -358,26 +332,5 @@ impl<'t> Reading<'t> {
 
     fn line(&self) -> u64 {
         line_of(self.text.as_bytes(), usize::try_from(self.at).unwrap_or(usize::MAX))
-    }
-}
-
-/// Those attributes of an element that say something to us.
-struct Attributes<'a>(Vec<(&'static str, std::borrow::Cow<'a, str>)>);
-
-impl Attributes<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| &**value)
-    }
-
-    fn name(&self, name: &str) -> Text {
-        Text::of(self.get(name).unwrap_or_default(), LONGEST_NAME)
-    }
-
-    /// `time` is in seconds; Surefire groups its digits in thousands.
-    fn duration_ms(&self) -> Option<u64> {
-        let time = self.get("time")?.trim();
-        let seconds: f64 =
-            if time.contains('.') { time.replace(',', "").parse() } else { time.parse() }.ok()?;
-        (seconds.is_finite() && seconds >= 0.0).then(|| (seconds * 1_000.0).round() as u64)
     }
 }
