@@ -9,7 +9,6 @@ use tokio::task::JoinHandle;
 
 use super::filter::Filter;
 use super::frame::{Frame, Source};
-use super::hub::Seat;
 use super::topic::{Follower, Given, Loading, More, Then, Topic};
 use super::vocabulary::EventKind;
 use crate::evidence::time::Timestamp;
@@ -18,6 +17,8 @@ use crate::evidence::time::Timestamp;
 pub(crate) type Loaded = Pin<Box<dyn Future<Output = Result<Vec<Frame>, String>> + Send>>;
 /// Loads what a topic does not hold.
 pub(crate) type Loader = Box<dyn Fn(u64) -> Loaded + Send + Sync>;
+/// What is dropped with a subscription.
+pub(super) type Seated = Box<dyn Send + Sync>;
 /// Which sources are wanted.
 pub(crate) type Choice = Box<dyn Fn(&Source) -> bool + Send + Sync>;
 
@@ -58,11 +59,11 @@ pub(crate) struct Subscription {
     /// The cursor whose id was told last.
     told: u64,
     /// Dropped once nothing is followed any more.
-    _seat: Option<Seat>,
+    _seat: Option<Seated>,
 }
 
 impl Subscription {
-    pub(super) fn new(topic: Arc<Topic>, filter: Filter, seat: Option<Seat>) -> Self {
+    pub(super) fn new(topic: Arc<Topic>, filter: Filter, seat: Option<Seated>) -> Self {
         let follower = topic.follow();
         let told = follower.cursor;
         Self {

@@ -15,8 +15,8 @@ use super::openapi::schema::{element, id, maybe, object, one_of, path_id, refer,
 use super::path::Path;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
-use crate::evidence::envelope::Kind;
-use crate::journal::{OF_THE_SERVICE, Opening};
+use crate::evidence::envelope::{Kind, OF_THE_SERVICE};
+use crate::journal::Opening;
 use crate::service::{Action, Service};
 
 pub(super) async fn open(
