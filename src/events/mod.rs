@@ -10,6 +10,7 @@
 
 mod channel;
 mod filter;
+mod follower;
 mod frame;
 mod held;
 #[cfg(feature = "service")]
@@ -43,7 +44,7 @@ pub(crate) use said::{heartbeat, stream_error, stream_gap, stream_open};
 pub use signal::Signal;
 #[cfg(feature = "service")]
 pub(crate) use subscription::{Choice, Loaded, Loader, Next, Subscription, Told};
-#[cfg(feature = "service")]
+#[cfg(any(feature = "client", feature = "service"))]
 pub(crate) use told::ToldRun;
 #[cfg(feature = "service")]
 pub(crate) use topic::More;

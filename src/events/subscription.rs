@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio::task::JoinHandle;
 
 use super::filter::Filter;
+use super::follower::Follower;
 use super::frame::{Frame, Source};
-use super::topic::{Follower, Given, Loading, More, Then, Topic};
+use super::topic::{Given, Loading, More, Then, Topic};
 use super::vocabulary::EventKind;
 use crate::evidence::time::Timestamp;
 
@@ -101,6 +102,13 @@ impl Subscription {
     /// From that position on.
     pub(crate) fn from(mut self, at: u64) -> Self {
         self.follower.cursor = at;
+        self.told = at;
+        self
+    }
+
+    /// From that position on, with what was told in between.
+    pub(super) fn rewound(mut self, at: u64) -> Self {
+        self.topic.rewind(&mut self.follower, at);
         self.told = at;
         self
     }
