@@ -1,6 +1,7 @@
 //! A client of the service: typed calls that are tried again until they are answered, and recorded once; events, resumed until they end.
 
 mod calls;
+pub mod context;
 mod error;
 mod http;
 pub(crate) mod report;

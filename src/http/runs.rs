@@ -17,8 +17,8 @@ use super::openapi::schema::{
 use super::path::Path;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
-use crate::evidence::envelope::Kind;
-use crate::journal::{OF_THE_SERVICE, Opening};
+use crate::evidence::envelope::{Kind, OF_THE_SERVICE};
+use crate::journal::Opening;
 use crate::service::{Action, Service};
 
 pub(super) async fn open(

@@ -22,7 +22,6 @@ mod standing;
 
 pub use body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 pub use entry::Entry;
-pub(crate) use entry::{OF_THE_FINISHED, OF_THE_SERVICE};
 pub use erasure::{Erased, erase};
 pub use expiry::{Due, Periods, logs_due};
 pub use masks::{Hit, MAX_RULES, Masks, Rule, RuleFault, RuleFaultReason};

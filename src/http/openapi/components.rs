@@ -7,8 +7,8 @@ use super::schema::{
     path_id, period, refer, short_id, text, time, uuid, with,
 };
 use crate::events::Preset;
-use crate::evidence::envelope::{Kind, RESULTS};
-use crate::journal::{OF_THE_FINISHED, OF_THE_SERVICE, State};
+use crate::evidence::envelope::{Kind, OF_THE_FINISHED, OF_THE_SERVICE, RESULTS};
+use crate::journal::State;
 use crate::service::Role;
 
 /// The published schemas, by the names that they have here and their files.
