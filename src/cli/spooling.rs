@@ -127,6 +127,12 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
     for refused in &delivery.told.refused {
         warn(&format!("the service refused {refused}"));
     }
+    if delivery.lost_log_bytes > 0 {
+        warn(&format!(
+            "{} bytes of the log had no room in the spool and are lost; see --spool-limit",
+            delivery.lost_log_bytes
+        ));
+    }
     match &delivery.unsent {
         Some(Unsent { path: Some(path), why, .. }) if !quiet => warn(&format!(
             "the service does not have all of run {run} yet ({why}); the rest is kept in {}. The next command sends it, or: sealstone spool flush",
