@@ -102,22 +102,30 @@ fn flush(arguments: &FlushArguments, spool: &SpoolArguments) -> Result<u8, Failu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
     let (mut worst, mut sent) = (0, 0_usize);
+    let mut held = Vec::new();
     for path in &files {
+        let run = Header::read(path).ok().map(|(header, _)| (header.server, header.run));
+        // What follows leans on it.
+        if run.as_ref().is_some_and(|run| held.contains(run)) {
+            continue;
+        }
         match runtime.block_on(flush_one(arguments, spool, path)) {
             Ok(flushed) => {
-                sent = sent.saturating_add(1);
                 worst = worst.max(told(path, &flushed, arguments.quiet));
+                match flushed.undelivered {
+                    None => sent = sent.saturating_add(1),
+                    Some(Undelivered::Later { .. }) => break,
+                    Some(_) => held.extend(run),
+                }
             }
             // Another one sends it.
-            Err(failure) if failure.status() == 0 => {}
+            Err(failure) if failure.status() == 0 => {
+                Some(failure.message()).filter(|_| !arguments.quiet).into_iter().for_each(warn);
+            }
             Err(failure) => {
                 warn(failure.message());
                 worst = worst.max(failure.status());
             }
-        }
-        // What follows may lean on it.
-        if worst == UNAVAILABLE {
-            break;
         }
     }
     if !arguments.quiet {
@@ -133,7 +141,14 @@ async fn flush_one(
     path: &Path,
 ) -> Result<Flushed, Failure> {
     let cannot = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let (header, _) = Header::read(path).map_err(|error| Failure::new(NO_INPUT, cannot(&error)))?;
+    let failure = |error: SpoolError| match error {
+        SpoolError::InUse => Failure::new(0, cannot(&error)),
+        SpoolError::Io(error) if error.kind() == io::ErrorKind::NotFound && arguments.files.is_empty() => {
+            Failure::new(0, cannot(&"another process sent it"))
+        }
+        error => Failure::new(NO_INPUT, cannot(&error)),
+    };
+    let (header, _) = Header::read(path).map_err(failure)?;
     let token = arguments.server.token().filter(|_| header.keyed_by == KeySource::Token);
     if header.keyed_by == KeySource::Token && token.is_none() {
         return Err(Failure::new(
@@ -142,11 +157,7 @@ async fn flush_one(
         ));
     }
     let client = arguments.server.client_of(&header.server, Retry::default())?;
-    let file = match spool.spool(token)?.open(path) {
-        Ok(file) => file,
-        Err(SpoolError::InUse) => return Err(Failure::new(0, "")),
-        Err(error) => return Err(Failure::new(NO_INPUT, cannot(&error))),
-    };
+    let file = spool.spool(token)?.open(path).map_err(failure)?;
     let bar = progress(&file, arguments.quiet);
     let flushed = flush_file(&client, file, &mut |sent| bar.set_position(sent as u64)).await;
     bar.finish_and_clear();
@@ -172,11 +183,15 @@ fn told(path: &Path, flushed: &Flushed, quiet: bool) -> u8 {
     for refused in &flushed.told.refused {
         warn(&format!("{}: the service refused {refused}", path.display()));
     }
+    if let Some(damaged) = &flushed.damaged {
+        warn(&format!("{}: {damaged}; what is before it is sent", path.display()));
+    }
     match &flushed.undelivered {
         Some(Undelivered::Later { why } | Undelivered::Held { why } | Undelivered::Refused { why }) => {
             warn(&format!("{}: not sent: {why}", path.display()));
             UNAVAILABLE
         }
+        None if flushed.damaged.is_some() => NO_INPUT,
         None if flushed.told.refused.is_empty() => 0,
         None => REFUSED,
     }
