@@ -34,6 +34,9 @@ pub struct RunState {
     /// `open`, `closing` or `sealed`.
     pub state: String,
     pub abort_requested: bool,
+    /// Pointers to what is withheld in it.
+    #[serde(default)]
+    pub private: Vec<String>,
     /// Seconds after which it is closed when nothing is accepted under it.
     pub idle_timeout: Option<u64>,
 }
@@ -41,7 +44,8 @@ pub struct RunState {
 impl From<OpenedRun> for RunState {
     fn from(opened: OpenedRun) -> Self {
         let OpenedRun { run_id, evidence_id, project, idle_timeout, .. } = opened;
-        Self { run_id, evidence_id, project, idle_timeout, state: "open".into(), abort_requested: false }
+        let (state, private) = ("open".into(), Vec::new());
+        Self { run_id, evidence_id, project, idle_timeout, state, private, abort_requested: false }
     }
 }
 
@@ -191,6 +195,16 @@ impl Client {
         let body = Some((PLAIN, bytes));
         let posted = Posted { query, body, upload_offset: Some(offset), ..Posted::default() };
         self.post_to(run, &["logs"], posted).await
+    }
+
+    /// How many bytes the log of a step's attempt has, whatever became of its run.
+    pub(super) async fn log_bytes(&self, run: &str, step_id: &str, attempt: u64) -> Result<u64, ClientError> {
+        let ((run, mut query), attempt) = (named(run), attempt.to_string());
+        query.extend([("step_id", step_id), ("attempt", &attempt)]);
+        let path = &["v1", "runs", run, "logs"];
+        let call = Call { method: Method::HEAD, path, query: &query, ..Call::default() };
+        let answered = self.call(call).await?;
+        answered.upload_offset.ok_or_else(|| ClientError::Answer { why: "no Upload-Offset in it".into() })
     }
 
     /// Tells who watches; nothing is recorded.

@@ -71,6 +71,8 @@ pub(super) struct Call<'c> {
 /// What an answer is, as far as every caller needs it.
 pub(super) struct Answered {
     pub(super) body: Vec<u8>,
+    /// Where the next bytes of a log go.
+    pub(super) upload_offset: Option<u64>,
 }
 
 /// What of a problem (RFC 9457) we look at.
@@ -290,7 +292,12 @@ impl Client {
 
 async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
     let response = send(request).await?;
-    Ok(Answered { body: body(response).await? })
+    let upload_offset = number(&response, UPLOAD_OFFSET);
+    Ok(Answered { body: body(response).await?, upload_offset })
+}
+
+fn number(response: &Response, name: HeaderName) -> Option<u64> {
+    response.headers().get(name)?.to_str().ok()?.parse().ok()
 }
 
 fn again(error: reqwest::Error) -> Failed {
@@ -320,9 +327,7 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Response, Failed> {
     if status.is_success() {
         return Ok(response);
     }
-    let number =
-        |name: HeaderName| -> Option<u64> { response.headers().get(name)?.to_str().ok()?.parse().ok() };
-    let (after, upload_offset) = (number(RETRY_AFTER), number(UPLOAD_OFFSET));
+    let (after, upload_offset) = (number(&response, RETRY_AFTER), number(&response, UPLOAD_OFFSET));
     let body = body(response).await?;
     let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
         code: "http".into(),

@@ -1,7 +1,5 @@
 //! What becomes of a report at the service: answered, refused, or still to be sent.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::state::{State, place_of};
@@ -9,7 +7,7 @@ use super::telling::{Again, Keyed, LogPlace, Report, Stream};
 use crate::client::calls::{Appended, Finalized, RunState};
 use crate::client::error::ClientError;
 use crate::client::http::Client;
-use crate::evidence::canonical::Object;
+use crate::evidence::canonical::{Object, Value};
 
 /// How often a name or a run that is taken is tried again with another.
 const MAX_OTHERS: u64 = 1_000;
@@ -46,8 +44,8 @@ pub(crate) struct Courier<'c> {
     /// The run as the producer names it.
     run: String,
     pub(super) state: State,
-    /// Steps that go on.
-    pub(super) started: BTreeMap<LogPlace, Object<'static>>,
+    /// The state that was marked last.
+    marked: State,
     pub(crate) told: Told,
 }
 
@@ -55,11 +53,12 @@ impl<'c> Courier<'c> {
     /// For reports to that run, of which those were delivered before, as far as `state` says.
     pub(crate) fn new(client: &'c Client, run: &str, state: Option<&Object<'_>>) -> Self {
         let state = state.map(State::read).unwrap_or_default();
-        Self { client, run: run.to_owned(), state, started: BTreeMap::new(), told: Told::default() }
+        let (marked, told) = (state.clone(), Told::default());
+        Self { client, run: run.to_owned(), state, marked, told }
     }
 
-    /// What was delivered before, by us or by another: remembered, not sent.
-    pub(crate) fn remember(&mut self, keyed: &Keyed) {
+    /// What goes on, and what does no more.
+    fn remember(&mut self, keyed: &Keyed) {
         if let Report::Entries { entries, .. } = &keyed.report {
             entries.iter().for_each(|entry| self.remember_entry(entry));
         }
@@ -68,8 +67,8 @@ impl<'c> Courier<'c> {
     fn remember_entry(&mut self, entry: &Object<'static>) {
         let Some(place) = place_of(entry) else { return };
         match entry.text("type") {
-            Some("step_started") => drop(self.started.insert(place, entry.clone())),
-            Some("step") => drop(self.started.remove(&place)),
+            Some("step_started") => drop(self.state.started.insert(place, entry.clone())),
+            Some("step") => drop(self.state.started.remove(&place)),
             _ => {}
         }
     }
@@ -82,6 +81,21 @@ impl<'c> Courier<'c> {
     /// To go on from, later or elsewhere.
     pub(crate) fn state(&self) -> Object<'static> {
         self.state.write()
+    }
+
+    /// Whether there is something new to go on from since that was asked last.
+    pub(crate) fn has_news(&mut self) -> bool {
+        let has_news = self.state != self.marked;
+        if has_news {
+            self.marked = self.state.clone();
+        }
+        has_news
+    }
+
+    /// Whether it tells how a step ended that this producer began.
+    fn has_begun(&self, entry: &Object<'static>) -> bool {
+        entry.text("type") == Some("step")
+            && place_of(entry).is_some_and(|place| self.state.started.contains_key(&place))
     }
 
     /// Sends one report, and whatever else its way needs.
@@ -142,6 +156,21 @@ impl<'c> Courier<'c> {
             };
             match (code(&error), entries) {
                 ("run_closed", _) => self.move_on().await?,
+                // A later attempt ended first, so that ours was over: how it ended is told of its next.
+                ("step_exists" | "attempt_order", [entry])
+                    if again.is_none() && taken < MAX_OTHERS && self.has_begun(entry) =>
+                {
+                    taken = taken.saturating_add(1);
+                    place_of(entry).iter().for_each(|place| self.state.next_attempt(place));
+                }
+                // It was recorded in the run before.
+                ("artifact_unknown", [_]) if self.state.moves > 0 && taken < MAX_OTHERS => {
+                    let Some(artifact_id) = unknown(&error, &sent) else {
+                        return Err(self.refused(entries, error));
+                    };
+                    taken = taken.saturating_add(1);
+                    self.state.lost.insert(artifact_id);
+                }
                 // With a name that was taken before, and is sent anew, the key is known for another body.
                 ("step_exists" | "attempt_order" | "idempotency_key_reused", [entry])
                     if again.is_some() && taken < MAX_OTHERS =>
@@ -198,6 +227,14 @@ impl<'c> Courier<'c> {
     ) -> Result<(), Undelivered> {
         let mut offset = offset;
         while !bytes.is_empty() {
+            // What stands in the run or the attempt before.
+            let before = self.state.base(place).saturating_sub(offset);
+            let before = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
+            if before > 0 {
+                bytes = bytes.split_off(before);
+                offset = offset.saturating_add(before as u64);
+                continue;
+            }
             let at = offset.saturating_sub(self.state.base(place));
             let LogPlace { step_id, attempt } = self.state.renamed(place);
             let whose = (step_id.as_str(), attempt, stream.as_str());
@@ -215,11 +252,21 @@ impl<'c> Courier<'c> {
                     self.state.set_base(place, offset.saturating_sub(*right));
                 }
                 ("run_closed", _) => {
+                    let end = self.log_end(place).await?;
+                    self.state.set_base(place, end.max(offset));
                     self.move_on().await?;
-                    self.state.set_base(place, offset);
                 }
-                // Its step was told to be over, so all of it was there.
-                ("log_ended", _) => return Ok(()),
+                // Its step was told to be over, so all of it was there; or a later attempt ended first.
+                ("log_ended", _) => {
+                    let end = self.log_end(place).await?;
+                    if end >= offset.saturating_add(bytes.len() as u64)
+                        || !self.state.started.contains_key(place)
+                    {
+                        return Ok(());
+                    }
+                    self.state.set_base(place, end.max(offset));
+                    self.begin_again(place).await?;
+                }
                 _ => {
                     return Err(match undelivered(error) {
                         Undelivered::Refused { why } => {
@@ -271,6 +318,16 @@ fn code(error: &ClientError) -> &str {
         ClientError::Refused { code, .. } => code,
         _ => "",
     }
+}
+
+/// The artifact that an entry cites and nobody recorded.
+fn unknown(error: &ClientError, sent: &[Object<'_>]) -> Option<String> {
+    let ClientError::Refused { detail, .. } = error else { return None };
+    let cited = sent.iter().flat_map(|entry| {
+        ["artifact_ids", "basis_artifact_ids"].into_iter().flat_map(|ids| entry.list(ids).unwrap_or_default())
+    });
+    let mut cited = cited.filter_map(Value::as_text);
+    cited.find(|id| detail.contains(&format!("{id:?}"))).map(str::to_owned)
 }
 
 fn is_missing(error: &ClientError, member: &str) -> bool {

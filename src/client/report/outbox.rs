@@ -32,6 +32,8 @@ pub(super) struct Outbox {
     run: String,
     /// Of all spool files but ours.
     others_bytes: u64,
+    /// What who sends knows besides.
+    state: Option<Object<'static>>,
     /// Why the spool takes nothing.
     pub(super) spool_failed: Option<String>,
     /// Of logs, given up.
@@ -49,6 +51,7 @@ impl Outbox {
             spool,
             server: server.to_owned(),
             run: run.to_owned(),
+            state: None,
             spool_failed: None,
             lost_log_bytes: 0,
         }
@@ -71,7 +74,9 @@ impl Outbox {
             return false;
         }
         self.log_bytes = self.log_bytes.saturating_add(bytes.len());
-        let alone = usize::from(self.in_flight && self.file.is_none());
+        // What is being sent is the first of these only where no file comes before them.
+        let is_sent_from_memory = self.in_flight && self.file.as_ref().is_none_or(|file| file.waiting() == 0);
+        let alone = usize::from(is_sent_from_memory);
         if self.waiting.len() > alone
             && let Some((_, Keyed { report: Report::Log { place: p, stream: s, bytes: b, .. }, .. })) =
                 self.waiting.back_mut()
@@ -126,7 +131,13 @@ impl Outbox {
         };
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(spool.create(&self.server, &self.run, now)?),
+            none => {
+                let file = none.insert(spool.create(&self.server, &self.run, now)?);
+                if let Some(state) = &self.state {
+                    file.mark(state.clone())?;
+                }
+                file
+            }
         };
         let bytes = file.bytes().saturating_add(self.others_bytes);
         if bytes > spool.max_bytes.saturating_add(ROOM_FOR_ENTRIES) {
@@ -163,10 +174,11 @@ impl Outbox {
         }
     }
 
-    /// Remembers on disk how far it was acknowledged, where it is on disk.
+    /// Remembers how far it was acknowledged, and what who sends knows besides: on disk, once something is there.
     pub(super) fn mark(&mut self, state: Object<'static>) {
         // Without the mark more than has to be is sent again.
-        let _ = self.file.as_mut().map(|file| file.mark(state));
+        let _ = self.file.as_mut().map(|file| file.mark(state.clone()));
+        self.state = Some(state);
     }
 
     /// How many reports wait.

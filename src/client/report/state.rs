@@ -6,7 +6,7 @@ use super::telling::{Again, LogPlace};
 use crate::evidence::canonical::{Object, Value};
 
 /// How reports differ from what is sent.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct State {
     /// The run that takes what came after the end of the one that was meant.
     pub(super) moved_to: Option<String>,
@@ -16,6 +16,8 @@ pub(super) struct State {
     renamed: BTreeMap<LogPlace, LogPlace>,
     /// How many bytes of a log went elsewhere, or nowhere.
     bases: BTreeMap<LogPlace, u64>,
+    /// Steps that this producer began and that go on, as it told of them.
+    pub(super) started: BTreeMap<LogPlace, Object<'static>>,
     /// Artifacts that were refused: nothing can cite them.
     pub(super) lost: BTreeSet<String>,
 }
@@ -57,6 +59,13 @@ impl State {
         self.renamed.insert(place, other);
     }
 
+    /// The attempt of a step is over, whatever its producer knows: what it tells from now on is of the next.
+    pub(super) fn next_attempt(&mut self, place: &LogPlace) {
+        let LogPlace { step_id, attempt } = self.renamed(place);
+        let next = LogPlace { step_id, attempt: attempt.saturating_add(1) };
+        self.renamed.insert(place.clone(), next);
+    }
+
     /// Where the log of a step is.
     pub(super) fn renamed(&self, place: &LogPlace) -> LogPlace {
         self.renamed.get(place).unwrap_or(place).clone()
@@ -77,7 +86,9 @@ impl State {
             .bases
             .iter()
             .map(|(place, base)| Value::from([at(place), vec![Value::count(*base)]].concat()));
+        let started = self.started.values().cloned().map(Value::from);
         let mut state = Object::from_iter([
+            ("started", started.collect::<Vec<_>>().into()),
             ("moves", Value::count(self.moves)),
             ("renamed", renamed.collect::<Vec<_>>().into()),
             ("bases", bases.collect::<Vec<_>>().into()),
@@ -105,12 +116,17 @@ impl State {
             [step_id, attempt, base] => Some((place(step_id, attempt)?, base.as_count()?)),
             _ => None,
         });
+        let started = state.list("started").unwrap_or_default().iter().filter_map(|entry| {
+            let entry = entry.clone().into_owned().as_object()?.clone();
+            Some((place_of(&entry)?, entry))
+        });
         let lost = state.list("lost").unwrap_or_default().iter();
         Self {
             moved_to: state.text("moved_to").map(str::to_owned),
             moves: state.count("moves").unwrap_or_default(),
             renamed: renamed.collect(),
             bases: bases.collect(),
+            started: started.collect(),
             lost: lost.filter_map(|id| id.as_text().map(str::to_owned)).collect(),
         }
     }
@@ -137,6 +153,8 @@ mod tests {
         state.rename(place("cargo", 1), Again::Step, 1);
         state.set_base(&place("unit", 1), 7);
         state.lost.insert("a".into());
+        let started = Object::from_iter([("step_id", "unit"), ("kind", "test")]);
+        state.started.insert(place("unit", 1), started.into_owned());
         assert_eq!(State::read(&state.write()), state);
         assert_eq!(State::read(&State::default().write()), State::default());
         assert_eq!(State::read(&Object::new()), State::default());

@@ -11,7 +11,7 @@ use super::courier::{Courier, Told, Undelivered};
 use super::reporter::{Delivery, Shared, Unsent};
 use crate::client::error::ClientError;
 use crate::client::http::Client;
-use crate::client::spool::{Spool, SpoolError, SpoolFile, Waiting};
+use crate::client::spool::{Spool, SpoolError, SpoolFile, Unread, Waiting};
 use crate::evidence::canonical::Object;
 use crate::evidence::time::Timestamp;
 
@@ -27,7 +27,9 @@ const OTHERS: Duration = Duration::from_secs(2);
 /// After so many acknowledged reports the file remembers it.
 const MARK_EVERY: usize = 64;
 /// Who is quicker than that needs no sign of life.
-const ALIVE_AFTER: Duration = Duration::from_secs(2);
+const ALIVE_AFTER: Duration = Duration::from_millis(500);
+/// How long a hint may take; the next is as good.
+const HINT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The service's own idle timeout, where it does not tell.
 const IDLE_TIMEOUT_S: u64 = 3600;
 
@@ -48,8 +50,8 @@ pub(super) fn work(
                 () = send(shared, &mut courier, spool, &mut sending) => {}
                 () = end(shared) => {}
                 () = keep(shared, now) => {}
-                () = hint(shared, client, run) => {}
-                () = listen(shared, client, run) => {}
+                () = hint(shared, client) => {}
+                () = listen(shared, client) => {}
             }
         }),
         Err(error) => sending.why = Some(error.to_string()),
@@ -90,8 +92,15 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
             }
             Err(error) => return sending.why = Some(error.to_string()),
         };
-        let moved = courier.run().to_owned();
-        match courier.deliver(&keyed).await {
+        let delivered = courier.deliver(&keyed).await;
+        shared.run.send_if_modified(|run| {
+            let moved = run != courier.run();
+            if moved {
+                *run = courier.run().to_owned();
+            }
+            moved
+        });
+        match delivered {
             Ok(()) => {}
             Err(Undelivered::Refused { why }) => courier.told.refused.push(why),
             Err(Undelivered::Held { why }) => {
@@ -111,7 +120,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
         acknowledged = acknowledged.saturating_add(1);
         let mut outbox = shared.outbox();
         outbox.done();
-        if acknowledged.is_multiple_of(MARK_EVERY) || moved != courier.run() {
+        if courier.has_news() || acknowledged.is_multiple_of(MARK_EVERY) {
             outbox.mark(courier.state());
         }
     }
@@ -146,6 +155,8 @@ async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &mut Sending)
         let flushed = flush_file(courier.client, file, &mut |_| ()).await;
         sending.older.refused.extend(flushed.told.refused);
         sending.older.notes.extend(flushed.told.notes);
+        let damaged = flushed.damaged.map(|why| format!("{}: {why}", waiting.path.display()));
+        sending.older.notes.extend(damaged);
         match flushed.undelivered {
             None => pause = FIRST_PAUSE,
             Some(Undelivered::Later { why }) => {
@@ -181,6 +192,8 @@ pub(crate) struct Flushed {
     pub(crate) told: Told,
     /// Why it is still there.
     pub(crate) undelivered: Option<Undelivered>,
+    /// Why not all of it could be read; all that could be is sent, and the file set aside.
+    pub(crate) damaged: Option<String>,
 }
 
 /// Sends what a spool file holds, in order; once all is answered the file is gone, or set aside with what was refused.
@@ -191,7 +204,6 @@ pub(crate) async fn flush_file(
 ) -> Flushed {
     let run = file.header().run.clone();
     let mut courier = Courier::new(client, &run, file.state());
-    file.delivered().flatten().for_each(|keyed| courier.remember(&keyed));
     let mut acknowledged: usize = 0;
     let undelivered = loop {
         let keyed = match file.front() {
@@ -199,7 +211,6 @@ pub(crate) async fn flush_file(
             Ok(None) => break None,
             Err(error) => break Some(Undelivered::Held { why: error.to_string() }),
         };
-        let moved = courier.run().to_owned();
         match courier.deliver(&keyed).await {
             Ok(()) => {}
             Err(Undelivered::Refused { why }) => courier.told.refused.push(why),
@@ -207,20 +218,28 @@ pub(crate) async fn flush_file(
         }
         file.acknowledge();
         acknowledged = acknowledged.saturating_add(1);
-        if acknowledged.is_multiple_of(MARK_EVERY) || moved != courier.run() {
+        if courier.has_news() || acknowledged.is_multiple_of(MARK_EVERY) {
             // Without it more than has to be is sent again.
             let _ = file.mark(courier.state());
         }
         progress(acknowledged);
     };
+    let damaged = match file.unread() {
+        Some(Unread::Damaged { frame }) => Some(SpoolError::Damaged { frame }.to_string()),
+        _ => None,
+    };
+    if file.unread() == Some(Unread::Unfinished) {
+        courier.told.notes.push("what was written last of what waited was not whole, and is left out".into());
+    }
     let kept = match &undelivered {
-        None if courier.told.refused.is_empty() => file.remove(),
+        None if courier.told.refused.is_empty() && damaged.is_none() => file.remove(),
         None => file.set_aside(),
-        Some(_) if acknowledged > 0 => file.mark(courier.state()),
+        // Where nothing can be remembered more than has to be is sent again.
+        Some(_) if acknowledged > 0 && damaged.is_none() => file.mark(courier.state()),
         Some(_) => Ok(()),
     };
     let kept = kept.err().map(|error| Undelivered::Held { why: error.to_string() });
-    Flushed { told: courier.told, undelivered: undelivered.or(kept) }
+    Flushed { told: courier.told, undelivered: undelivered.or(kept), damaged }
 }
 
 /// Returns when it is time to leave.
@@ -258,7 +277,7 @@ async fn keep(shared: &Shared, now: fn() -> Timestamp) {
 }
 
 /// Sends hints as they come, and a sign of life at a quarter of the time after which the run would be given up.
-async fn hint(shared: &Shared, client: &Client, run: &str) {
+async fn hint(shared: &Shared, client: &Client) {
     let heartbeat = Object::from_iter([("type", "heartbeat")]);
     let mut alive_at = Instant::now().checked_add(ALIVE_AFTER);
     let mut period = None;
@@ -267,18 +286,20 @@ async fn hint(shared: &Shared, client: &Client, run: &str) {
         let time = tokio::time::timeout_at(until.into(), shared.to_signal.notified()).await;
         let mut signals: Vec<Object<'static>> =
             shared.signals.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let run = shared.run.borrow().clone();
         if time.is_err() {
             if period.is_none() {
-                let known = client.run(run).await.ok();
+                let known =
+                    tokio::time::timeout(HINT_TIMEOUT, client.run(&run)).await.ok().and_then(Result::ok);
                 period = known.map(|run| idle_quarter(run.idle_timeout.unwrap_or(IDLE_TIMEOUT_S)));
             } else {
                 signals.push(heartbeat.clone());
             }
-            alive_at = Instant::now().checked_add(period.unwrap_or(LONGEST_PAUSE));
+            alive_at = Instant::now().checked_add(period.unwrap_or(ALIVE_AFTER));
         }
         if !signals.is_empty() {
             // Hints are told once, or not at all.
-            let _ = client.signal(run, &signals).await;
+            let _ = tokio::time::timeout(HINT_TIMEOUT, client.signal(&run, &signals)).await;
         }
     }
 }
@@ -287,8 +308,20 @@ fn idle_quarter(idle_timeout_s: u64) -> Duration {
     Duration::from_millis(idle_timeout_s.saturating_mul(250)).max(Duration::from_millis(250))
 }
 
-/// Hears when somebody asks the producer to stop, or closed the run over its head.
-async fn listen(shared: &Shared, client: &Client, run: &str) {
+/// Hears when somebody asks the producer to stop, or closed the run over its head: of the run that takes what is told now.
+async fn listen(shared: &Shared, client: &Client) {
+    let mut run = shared.run.subscribe();
+    loop {
+        let now = run.borrow_and_update().clone();
+        tokio::select! {
+            () = listen_to(shared, client, &now) => {}
+            // Who moves on lives as long as we do.
+            _ = run.changed() => {}
+        }
+    }
+}
+
+async fn listen_to(shared: &Shared, client: &Client, run: &str) {
     let mut pause = FIRST_PAUSE;
     loop {
         let mut events = client.run_events(run, &[("types", "abort_requested")]);
