@@ -58,6 +58,8 @@ mod projects;
 #[cfg(feature = "service")]
 mod redaction;
 #[cfg(all(feature = "client", feature = "service"))]
+mod reporting;
+#[cfg(all(feature = "client", feature = "service"))]
 mod rotation;
 mod schemas;
 mod sealing;
@@ -67,6 +69,8 @@ mod server;
 mod sessions;
 #[cfg(feature = "service")]
 mod signals;
+#[cfg(all(feature = "client", feature = "service"))]
+mod spool;
 #[cfg(feature = "service")]
 mod sse;
 #[cfg(feature = "service")]

@@ -29,7 +29,8 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealstone"));
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
-        command.env("XDG_DATA_HOME", self.path("data")).env_remove("CI");
+        command.env("XDG_DATA_HOME", self.path("data")).env("XDG_STATE_HOME", self.path("state"));
+        command.env_remove("CI");
         for name in [
             "SEALSTONE_CONFIG",
             "SEALSTONE_KEY",
@@ -38,6 +39,7 @@ impl Place {
             "SEALSTONE_SERVER",
             "SEALSTONE_TOKEN",
             "SEALSTONE_CA",
+            "SEALSTONE_SPOOL",
             "GIT_DIR",
             "GIT_INDEX_FILE",
             "GIT_WORK_TREE",
