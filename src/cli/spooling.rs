@@ -124,7 +124,9 @@ async fn shown<T>(what: &'static str, awaited: impl Future<Output = T>) -> T {
 pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
     let notes = delivery.told.notes.iter().filter(|_| !quiet);
     notes.for_each(|note| warn(note));
-    for refused in &delivery.told.refused {
+    let mut refused = delivery.told.refused.clone();
+    refused.dedup();
+    for refused in &refused {
         warn(&format!("the service refused {refused}"));
     }
     match &delivery.unsent {

@@ -34,14 +34,17 @@ pub struct RunState {
     /// `open`, `closing` or `sealed`.
     pub state: String,
     pub abort_requested: bool,
+    /// What the chain is.
+    pub head: Head,
     /// Seconds after which it is closed when nothing is accepted under it.
     pub idle_timeout: Option<u64>,
 }
 
 impl From<OpenedRun> for RunState {
     fn from(opened: OpenedRun) -> Self {
-        let OpenedRun { run_id, evidence_id, project, idle_timeout, .. } = opened;
-        Self { run_id, evidence_id, project, idle_timeout, state: "open".into(), abort_requested: false }
+        let OpenedRun { run_id, evidence_id, project, head, idle_timeout } = opened;
+        let state = "open".to_owned();
+        Self { run_id, evidence_id, project, state, abort_requested: false, head, idle_timeout }
     }
 }
 
