@@ -107,8 +107,13 @@ impl<'s> Recording<'s> {
                 let mut observations = report.observations.into_iter();
                 observations.try_for_each(|members| self.push(Kind::Observation, members))
             });
-            if let Err(error) = recorded {
-                told.push(format!("{id}: {error}"));
+            match recorded {
+                Ok(()) => {}
+                Err(error @ RecordError::RunFull { .. }) => {
+                    told.push(format!("{id}, and what follows: {error}"));
+                    break;
+                }
+                Err(error) => told.push(format!("{id}: {error}")),
             }
         }
         self.unread_reports.clone_from(&told);
