@@ -20,7 +20,8 @@
 //! | `files`, `exec` | files digested and written whole; a command as a step |
 //! | [`cli`] | the commands, a file each; `serve` alone starts the service |
 //!
-//! `journal` to `http` are the feature `service`, `client` and `exec` the feature `client`; neither sees the other.
+//! `journal` to `http` are the feature `service`, `client` and `exec` the feature `client`; neither sees the other. Both stand on
+//! `events`, of which the client has what does not see the journal.
 //!
 //! What is *not* there is promised too, and tests hold it:
 //!
@@ -38,7 +39,7 @@ mod append;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
-#[cfg(feature = "service")]
+#[cfg(feature = "events")]
 pub mod events;
 pub mod evidence;
 #[cfg(feature = "client")]

@@ -18,7 +18,7 @@ const FILE: &str = "sealstone.toml";
 const MAX_FILE_BYTES: usize = 1 << 20;
 /// Commands that read it. Not those that judge: a verdict depends on what the auditor gives, not on where they stand. `watch` has no
 /// table: it takes the address of its service from there, and nothing that it judges by.
-const COMMANDS: [&str; 5] = ["exec", "fetch", "run", "serve", "watch"];
+const COMMANDS: [&str; 6] = ["exec", "fetch", "run", "serve", "spool", "watch"];
 /// Commands that have a table of their own in it.
 const TABLES: [&str; 3] = ["exec", "run", "serve"];
 /// Options beside the tables, for each of those commands that has them.

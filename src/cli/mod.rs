@@ -37,6 +37,10 @@ mod serve;
 mod server;
 #[cfg(any(feature = "client", feature = "service"))]
 mod signing_key;
+#[cfg(feature = "client")]
+mod spool;
+#[cfg(feature = "client")]
+mod spooling;
 #[cfg(feature = "service")]
 mod store;
 #[cfg(feature = "service")]
@@ -75,6 +79,9 @@ enum Command {
     /// Report a run to a service, piece by piece
     #[cfg(feature = "client")]
     Run(run::RunArguments),
+    /// List and send what a service did not acknowledge
+    #[cfg(feature = "client")]
+    Spool(spool::SpoolCommandArguments),
     /// Serve on this machine: record runs, seal them, show them
     #[cfg(feature = "service")]
     Serve(serve::ServeArguments),
@@ -111,6 +118,10 @@ enum Command {
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
     Run(NotBuilt),
+    /// What a service did not acknowledge (not in this build)
+    #[cfg(not(feature = "client"))]
+    #[command(hide = true)]
+    Spool(NotBuilt),
     /// Follow a run (not in this build)
     #[cfg(not(feature = "client"))]
     #[command(hide = true)]
@@ -194,6 +205,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "client")]
         Command::Run(arguments) => run::run(&arguments),
         #[cfg(feature = "client")]
+        Command::Spool(arguments) => spool::run(&arguments),
+        #[cfg(feature = "client")]
         Command::Watch(arguments) => watch::run(&arguments),
         #[cfg(feature = "client")]
         Command::Fetch(arguments) => fetch::run(&arguments),
@@ -213,6 +226,8 @@ pub fn main() -> ExitCode {
         Command::Exec(_) => NotBuilt::refuse("exec", "client"),
         #[cfg(not(feature = "client"))]
         Command::Run(_) => NotBuilt::refuse("run", "client"),
+        #[cfg(not(feature = "client"))]
+        Command::Spool(_) => NotBuilt::refuse("spool", "client"),
         #[cfg(not(feature = "client"))]
         Command::Watch(_) => NotBuilt::refuse("watch", "client"),
         #[cfg(not(feature = "client"))]

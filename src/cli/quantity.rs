@@ -8,7 +8,6 @@ pub(super) struct Period {
     pub(super) ms: i64,
 }
 
-#[cfg(feature = "service")]
 /// A number of bytes: `256MiB`, `1GiB`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) u64);
@@ -25,7 +24,6 @@ impl FromStr for Period {
     }
 }
 
-#[cfg(feature = "service")]
 impl FromStr for Bytes {
     type Err = String;
 
@@ -51,7 +49,6 @@ mod tests {
         assert_eq!("90s".parse(), Ok(Period { ms: 90_000 }));
         assert_eq!("500ms".parse(), Ok(Period { ms: 500 }));
         assert_eq!("24h".parse(), Ok(Period { ms: 86_400_000 }));
-        #[cfg(feature = "service")]
         {
             assert_eq!("256MiB".parse(), Ok(Bytes(256 << 20)));
             assert_eq!("4096".parse(), Ok(Bytes(4096)));

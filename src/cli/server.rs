@@ -37,18 +37,31 @@ impl ServerArguments {
         self.server.as_ref().is_some_and(|server| !server.is_empty())
     }
 
+    /// The token, if one was given.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref().filter(|token| !token.is_empty())
+    }
+
+    /// A client of the service.
+    pub(super) fn client(&self, retry: Retry) -> Result<Client, Failure> {
+        self.client_of(DEFAULT, retry)
+    }
+
+    /// A client of the service at that address, unless another was named.
+    pub(super) fn client_of(&self, url: &str, retry: Retry) -> Result<Client, Failure> {
+        let url = self.server.as_deref().filter(|server| !server.is_empty()).unwrap_or(url);
+        let ca = self.ca.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let authorities = ca.map(|path| read_bounded(path, MAX_CA_BYTES)).transpose()?;
+        let authorities: Vec<Vec<u8>> = authorities.into_iter().collect();
+        Client::new(url, self.token(), &authorities, retry, machine::random::<16>).map_err(told)
+    }
+
     /// Calls the service and waits for what it says.
     pub(super) fn ask<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         call: impl FnOnce(Client) -> F,
     ) -> Result<T, Failure> {
-        let url = self.server.as_deref().filter(|server| !server.is_empty()).unwrap_or(DEFAULT);
-        let ca = self.ca.as_deref().filter(|path| !path.as_os_str().is_empty());
-        let authorities = ca.map(|path| read_bounded(path, MAX_CA_BYTES)).transpose()?;
-        let authorities: Vec<Vec<u8>> = authorities.into_iter().collect();
-        let token = self.token.as_deref().filter(|token| !token.is_empty());
-        let client =
-            Client::new(url, token, &authorities, Retry::default(), machine::random::<16>).map_err(told)?;
+        let client = self.client(Retry::default())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
         runtime.block_on(call(client)).map_err(told)

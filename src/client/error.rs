@@ -35,6 +35,8 @@ pub enum ClientError {
         detail: String,
         /// The member that it is about.
         pointer: Option<String>,
+        /// Where the next bytes of a log go, where that was not said right.
+        upload_offset: Option<u64>,
     },
     /// The token has characters that no token has.
     Token,

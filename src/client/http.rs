@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
     RETRY_AFTER,
@@ -24,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 160 << 20;
 
 const EVENT_STREAM: &str = "text/event-stream";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// How calls are tried again.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +54,18 @@ pub struct Client {
 }
 
 /// One request.
+#[derive(Default)]
 pub(super) struct Call<'c> {
     pub(super) method: Method,
     /// Segments of the path, not encoded.
     pub(super) path: &'c [&'c str],
     pub(super) query: &'c [(&'c str, &'c str)],
-    pub(super) body: Option<(&'static str, String)>,
+    pub(super) body: Option<(&'static str, Bytes)>,
     pub(super) if_match: Option<Digest>,
+    /// By which the service knows it again; without, a fresh one for all tries.
+    pub(super) key: Option<&'c str>,
+    /// Where the bytes go.
+    pub(super) upload_offset: Option<u64>,
 }
 
 /// What an answer is, as far as every caller needs it.
@@ -201,6 +209,11 @@ impl Client {
         }
     }
 
+    /// The address of the service.
+    pub(super) fn server(&self) -> &str {
+        self.base.as_str()
+    }
+
     pub(super) fn retry(&self) -> Retry {
         self.retry
     }
@@ -232,9 +245,12 @@ impl Client {
         if let Some(head) = call.if_match {
             put(IF_MATCH, format!("\"{head}\""));
         }
-        if call.method == Method::POST {
-            let key: String = (self.random)().iter().map(|byte| format!("{byte:02x}")).collect();
-            put(HeaderName::from_static("idempotency-key"), key);
+        match call.upload_offset {
+            Some(offset) => put(UPLOAD_OFFSET, offset.to_string()),
+            None if call.method == Method::POST => {
+                put(IDEMPOTENCY_KEY, call.key.map_or_else(|| self.fresh_key(), str::to_owned));
+            }
+            None => {}
         }
         // A long wait for an answer is no failure: the time runs from the first one.
         let mut failing_since = None;
@@ -258,6 +274,11 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// A key that no request had before.
+    pub(super) fn fresh_key(&self) -> String {
+        (self.random)().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Between half of it and all of it.
@@ -299,27 +320,28 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Response, Failed> {
     if status.is_success() {
         return Ok(response);
     }
-    let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    let number =
+        |name: HeaderName| -> Option<u64> { response.headers().get(name)?.to_str().ok()?.parse().ok() };
+    let (after, upload_offset) = (number(RETRY_AFTER), number(UPLOAD_OFFSET));
     let body = body(response).await?;
     let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
         code: "http".into(),
         detail: status.canonical_reason().unwrap_or("no reason given").into(),
         pointer: None,
     });
-    match status {
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT
-        | StatusCode::INSUFFICIENT_STORAGE => Err(Failed::Again {
+    // What a service cannot do now, whatever the reason, it may be able to do in a moment.
+    let may_pass = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+    match status.is_server_error() || may_pass {
+        true => Err(Failed::Again {
             why: format!("{} ({}): {}", problem.code, status.as_u16(), problem.detail),
             after: after.map(Duration::from_secs),
         }),
-        _ => Err(Failed::ForGood(ClientError::Refused {
+        false => Err(Failed::ForGood(ClientError::Refused {
             status: status.as_u16(),
             code: problem.code,
             detail: problem.detail,
             pointer: problem.pointer,
+            upload_offset,
         })),
     }
 }

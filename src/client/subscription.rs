@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
+use super::calls::named;
 use super::error::ClientError;
 use super::http::{Client, Failed, Pieces};
 use super::sse::{Event, Parser, TooLarge};
@@ -48,12 +49,14 @@ struct Failures {
 impl Client {
     /// The events of a run, from its first, until it is sealed: `preset`, `types`, `project` and so on, as the route has them.
     pub fn run_events(&self, run: &str, query: &[(&str, &str)]) -> Subscription<'_> {
-        Subscription::new(self, &["v1", "runs", run, "events"], query, true)
+        let (run, project) = named(run);
+        Subscription::new(self, &["v1", "runs", run, "events"], &[&project, query].concat(), true)
     }
 
     /// The lines that the steps of a run write from now on; those from before with `from`.
     pub fn run_logs(&self, run: &str, query: &[(&str, &str)]) -> Subscription<'_> {
-        Subscription::new(self, &["v1", "runs", run, "logs", "stream"], query, true)
+        let (run, project) = named(run);
+        Subscription::new(self, &["v1", "runs", run, "logs", "stream"], &[&project, query].concat(), true)
     }
 
     /// The events of all runs, from now on: `run`, `project`, `preset` and so on, as the route has them.

@@ -93,23 +93,41 @@ impl Channel {
         Ok(())
     }
 
+    /// A channel of one run, that keeps all that is recorded in it, and the last of what is told besides.
+    #[cfg(feature = "client")]
+    pub(crate) fn of_run() -> Self {
+        Self { topic: Arc::new(Topic::whole()) }
+    }
+
+    /// Publishes what was recorded at that position, which is its id.
+    #[cfg(feature = "client")]
+    pub(crate) fn record(&self, pos: u64, frame: Frame) {
+        self.topic.put(pos, &[frame]);
+    }
+
+    /// Publishes what has no position.
+    #[cfg(feature = "client")]
+    pub(crate) fn signal(&self, frame: Frame) {
+        self.topic.signal(&[frame]);
+    }
+
     /// Subscribes; it ends when the channel is closed and all is heard.
     pub fn subscribe(&self, filter: Filter, replay: Replay) -> Events {
         let subscription = Subscription::new(self.topic.clone(), filter, None);
         let (next, mut gap) = (subscription.end(), None);
         let begin = match replay {
-            Replay::All => subscription.oldest(),
-            Replay::Nothing => next,
-            Replay::After(id) => match subscription.after(&id) {
-                Some(at) if at <= next => at,
-                _ => {
-                    gap = Some(GapReason::Cursor);
-                    subscription.oldest()
-                }
-            },
+            Replay::All => Some(subscription.oldest()),
+            Replay::Nothing => None,
+            Replay::After(id) => subscription.after(&id).filter(|at| *at <= next).or_else(|| {
+                gap = Some(GapReason::Cursor);
+                Some(subscription.oldest())
+            }),
         };
         Events {
-            subscription: subscription.from(begin),
+            subscription: match begin {
+                Some(at) => subscription.rewound(at),
+                None => subscription,
+            },
             gap,
             heard: VecDeque::new(),
             at: Timestamp::from_unix_ms(0),

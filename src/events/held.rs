@@ -47,6 +47,11 @@ impl Held {
         self.next
     }
 
+    /// The number of the first that came when that position, or a later one, was next.
+    pub(super) fn since(&self, at: u64) -> u64 {
+        self.first().saturating_add(self.signals.partition_point(|signal| signal.before < at) as u64)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.signals.is_empty()
     }

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::filter::Filter;
 use super::frame::Frame;
-use super::recorded::ToldRun;
 use super::subscription::Subscription;
+use super::told::ToldRun;
 use super::topic::Topic;
 use super::vocabulary::EventKind;
 use crate::evidence::time::Timestamp;
@@ -124,7 +124,7 @@ impl Seat {
         hub.share(&topics);
         self.stream = Some(stream);
         // It follows before anybody can find that nobody does.
-        Subscription::new(topic, filter, Some(self))
+        Subscription::new(topic, filter, Some(Box::new(self)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events of what is logged: lines as frames.
 
 use super::frame::Frame;
-use super::recorded::ToldRun;
+use super::told::ToldRun;
 use super::vocabulary::EventKind;
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::time::Timestamp;

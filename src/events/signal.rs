@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use super::filter::{Filter, FilterUnknown};
 use super::frame::{Frame, Source};
 use super::vocabulary::EventKind;
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::{MAX_ELEMENT_BYTES, MAX_TEXT_BYTES, is_id, is_path_id};
 use crate::evidence::envelope::{Fault, FaultReason, contains_commitment};
+use crate::evidence::record::RecordError;
 use crate::evidence::time::Timestamp;
-use crate::journal::{Masks, Refusal, TakenSignals};
 
 /// One signal, of the form that it must have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signal {
     name: String,
     /// Without `type`.
-    members: Object<'static>,
+    pub(super) members: Object<'static>,
 }
 
 type Check = fn(&Value<'_>) -> Result<(), Fault>;
@@ -37,7 +36,7 @@ impl Signal {
     }
 
     /// Reads what was sent.
-    pub fn parse(sent: Value<'_>) -> Result<Self, Refusal> {
+    pub fn parse(sent: Value<'_>) -> Result<Self, RecordError> {
         let Value::Object(sent) = sent else { return Err(Fault::expected("an object").into()) };
         let Some(name) = sent.text("type").filter(|name| Self::is_type(name)).map(str::to_owned) else {
             let types = "progress, token, heartbeat, or custom: with a name";
@@ -46,7 +45,7 @@ impl Signal {
         check(EventKind::of(&name), &sent)?;
         let bytes = sent.canonical().len();
         if bytes > MAX_ELEMENT_BYTES {
-            return Err(Refusal::TooLarge { bytes, max: MAX_ELEMENT_BYTES });
+            return Err(RecordError::ElementTooLarge { bytes, max: MAX_ELEMENT_BYTES });
         }
         let mut members = sent.into_owned();
         members.remove("type");
@@ -58,33 +57,10 @@ impl Signal {
         &self.name
     }
 
-    /// Masks its free text, each by itself. Names are not masked: one that a rule matches is refused.
-    pub fn mask(&mut self, masks: &Masks) -> Result<(), Refusal> {
-        if masks.is_empty() {
-            return Ok(());
-        }
-        let mut free = self.members.iter_mut().filter(|(name, _)| *name != "step_id");
-        free.try_for_each(|(name, value)| mask(value, masks, name))
-    }
-
     /// The event that it is.
     pub(crate) fn frame(mut self, source: &Arc<Source>, at: Timestamp, signal_id: String) -> Frame {
         self.members.insert("signal_id", signal_id);
         Frame::new(None, &self.name, at, Some(source.clone()), self.members)
-    }
-}
-
-impl Filter {
-    /// The signals that a run takes, by what its project has settled: all, where it has not.
-    pub fn of_signals(settled: Option<&TakenSignals>) -> Result<Self, FilterUnknown> {
-        match settled {
-            None => Ok(Self::default()),
-            Some(TakenSignals::Preset(name)) => Self::preset(name),
-            Some(TakenSignals::Types(names)) => match names.iter().find(|name| !Signal::is_type(name)) {
-                Some(name) => Err(FilterUnknown { name: name.clone() }),
-                None => Self::types(names.iter().map(String::as_str)),
-            },
-        }
     }
 }
 
@@ -137,34 +113,13 @@ fn data(value: &Value<'_>) -> Result<(), Fault> {
     }
 }
 
-/// `member` is the one in which it stands.
-fn mask(value: &mut Value<'static>, masks: &Masks, member: &str) -> Result<(), Refusal> {
-    match value {
-        Value::Text(text) => {
-            if let (std::borrow::Cow::Owned(masked), _) = masks.text(text) {
-                *text = masked.into();
-            }
-            Ok(())
-        }
-        Value::List(items) => items.iter_mut().try_for_each(|item| mask(item, masks, member)),
-        Value::Object(object) => object.iter_mut().try_for_each(|(name, value)| match masks.matched(name) {
-            Some(rule_id) => {
-                Err(Refusal::NameRedacted { at: format!("/{member}"), rule_id: rule_id.to_owned() })
-            }
-            None => mask(value, masks, member),
-        }),
-        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 mod tests {
     use super::*;
     use crate::evidence::canonical;
-    use crate::journal::{Entry, Rule};
 
-    fn parsed(text: &str) -> Result<Signal, Refusal> {
+    fn parsed(text: &str) -> Result<Signal, RecordError> {
         Signal::parse(canonical::parse(text.as_bytes(), 1 << 20).unwrap())
     }
 
@@ -224,77 +179,9 @@ mod tests {
             (r#"{"type":"custom:x","data":{"a":{"$withheld":"sha256:00"}}}"#, "/data"),
             (&format!(r#"{{"type":"token","text":"{long}"}}"#), "/text"),
         ] {
-            assert_eq!(parsed(text).unwrap_err().pointer().as_deref(), Some(at), "{text}");
+            assert!(matches!(parsed(text), Err(RecordError::Element(fault)) if fault.at == at), "{text}");
         }
         let large = format!(r#"{{"type":"custom:x","data":{{"a":["{long}","{long}","{long}","{long}"]}}}}"#);
-        assert_eq!(parsed(&large).unwrap_err().code(), "element_too_large");
-    }
-
-    #[test]
-    fn what_a_rule_matches_is_masked_wherever_it_stands() {
-        let rule =
-            Rule { rule_id: "k".into(), pattern: "key-[0-9]+".into(), replacement: Rule::REPLACEMENT.into() };
-        let masks = Masks::parse(&[rule]).unwrap();
-        for text in [
-            r#"{"type":"token","text":"a key-1 b"}"#,
-            r#"{"type":"progress","message":"key-22"}"#,
-            r#"{"type":"custom:x","data":{"a":[{"b":"key-3"}]}}"#,
-        ] {
-            let mut signal = parsed(text).unwrap();
-            signal.mask(&masks).unwrap();
-            let masked = signal.members.canonical();
-            assert!(masked.contains("***") && !masked.contains("key-"), "{masked}");
-        }
-        let mut named = parsed(r#"{"type":"custom:x","data":{"a":{"key-1":0}}}"#).unwrap();
-        assert_eq!(named.mask(&masks).unwrap_err().code(), "name_redacted");
-    }
-
-    #[test]
-    fn what_is_settled_takes_signals_and_names_nothing_else() {
-        let types = |names: &[&str]| {
-            let names = names.iter().map(|name| (*name).to_owned()).collect();
-            Filter::of_signals(Some(&TakenSignals::Types(names)))
-        };
-        assert!(Filter::of_signals(None).unwrap().is_allowed("custom:x"));
-        assert!(!types(&[]).unwrap().is_allowed("token"));
-        let some = types(&["token", "custom:x"]).unwrap();
-        let taken = ["token", "custom:x", "custom:y", "heartbeat"].map(|name| some.is_allowed(name));
-        assert_eq!(taken, [true, true, false, false]);
-        let chat = Filter::of_signals(Some(&TakenSignals::Preset("chat".into()))).unwrap();
-        assert!(chat.is_allowed("token") && !chat.is_allowed("progress"));
-        for name in ["step_finished", "tokens", "custom:", "chat", "log", ""] {
-            assert_eq!(types(&["token", name]), Err(FilterUnknown { name: name.into() }));
-        }
-        assert!(Filter::of_signals(Some(&TakenSignals::Preset("token".into()))).is_err());
-    }
-
-    /// What is recorded is told under its name: no producer may call an event like one of the service's.
-    #[test]
-    fn every_name_that_is_not_the_producers_own_is_refused_for_entries() {
-        use EventKind::{
-            Checkpoint, PhaseFinished, PhaseStarted, Retry, ValidationFailed, ValidationPassed,
-            ValidationStarted,
-        };
-        let own = [
-            PhaseStarted,
-            PhaseFinished,
-            ValidationStarted,
-            ValidationPassed,
-            ValidationFailed,
-            Checkpoint,
-            Retry,
-        ];
-        let entry = |name: &str| {
-            let members = [("type", "event".to_owned()), ("name", name.to_owned())];
-            Entry::parse(Value::Object(Object::from_iter(members)))
-        };
-        for kind in EventKind::NAMED.iter().filter(|kind| !kind.is_open()) {
-            let of_the_producer = own.contains(kind);
-            assert_eq!(entry(kind.name()).is_ok(), of_the_producer, "{kind}");
-            let own_name = (!of_the_producer).then(|| kind.name());
-            for name in kind.aliases().iter().copied().chain(own_name) {
-                assert_eq!(entry(name), Err(Refusal::EventNameReserved { name: name.into() }));
-            }
-        }
+        assert!(matches!(parsed(&large), Err(RecordError::ElementTooLarge { .. })));
     }
 }

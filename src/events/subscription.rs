@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio::task::JoinHandle;
 
 use super::filter::Filter;
+use super::follower::Follower;
 use super::frame::{Frame, Source};
-use super::hub::Seat;
-use super::topic::{Follower, Given, Loading, More, Then, Topic};
+use super::topic::{Given, Loading, More, Then, Topic};
 use super::vocabulary::EventKind;
 use crate::evidence::time::Timestamp;
 
@@ -18,6 +18,8 @@ use crate::evidence::time::Timestamp;
 pub(crate) type Loaded = Pin<Box<dyn Future<Output = Result<Vec<Frame>, String>> + Send>>;
 /// Loads what a topic does not hold.
 pub(crate) type Loader = Box<dyn Fn(u64) -> Loaded + Send + Sync>;
+/// What is dropped with a subscription.
+pub(super) type Seated = Box<dyn Send + Sync>;
 /// Which sources are wanted.
 pub(crate) type Choice = Box<dyn Fn(&Source) -> bool + Send + Sync>;
 
@@ -58,11 +60,11 @@ pub(crate) struct Subscription {
     /// The cursor whose id was told last.
     told: u64,
     /// Dropped once nothing is followed any more.
-    _seat: Option<Seat>,
+    _seat: Option<Seated>,
 }
 
 impl Subscription {
-    pub(super) fn new(topic: Arc<Topic>, filter: Filter, seat: Option<Seat>) -> Self {
+    pub(super) fn new(topic: Arc<Topic>, filter: Filter, seat: Option<Seated>) -> Self {
         let follower = topic.follow();
         let told = follower.cursor;
         Self {
@@ -100,6 +102,13 @@ impl Subscription {
     /// From that position on.
     pub(crate) fn from(mut self, at: u64) -> Self {
         self.follower.cursor = at;
+        self.told = at;
+        self
+    }
+
+    /// From that position on, with what was told in between.
+    pub(super) fn rewound(mut self, at: u64) -> Self {
+        self.topic.rewind(&mut self.follower, at);
         self.told = at;
         self
     }

@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use super::follower::Follower;
 use super::frame::Frame;
 use super::held::{Held, Signal};
 use super::stretches::Stretches;
 use super::vocabulary::EventKind;
-use super::wakers::{Place, Wakers};
+use super::wakers::Wakers;
 use crate::evidence::time::Timestamp;
 
 /// What stands for the position before the first, where that is 0.
 const BEFORE_ALL: &str = "-1";
+
 /// A stream of events.
 #[derive(Debug)]
 pub(super) struct Topic {
@@ -44,18 +46,6 @@ struct State {
     loading: BTreeSet<u64>,
     /// Who waits for what somebody else loads.
     wait_for_loads: Vec<Waker>,
-}
-
-/// Where somebody is who follows.
-#[derive(Debug)]
-pub(super) struct Follower {
-    /// The position that comes next.
-    pub(super) cursor: u64,
-    /// The number of the signal that comes next.
-    signal: u64,
-    /// Signals before this number were there first.
-    came_at_signal: u64,
-    place: Option<Place>,
 }
 
 /// One thing that a follower is given.
@@ -98,6 +88,12 @@ impl Topic {
         Self { prefix: String::new(), durable: true, max_bytes, state: Mutex::default() }
     }
 
+    /// All of one run, in memory and nowhere else: its positions are its ids.
+    #[cfg(feature = "client")]
+    pub(super) fn whole() -> Self {
+        Self { durable: false, ..Self::durable(Arc::new(usize::MAX.into())) }
+    }
+
     /// What is not in memory is nowhere. Ids begin with the epoch, positions at 1: before the first there is one to go on from.
     pub(super) fn volatile(epoch: &str, max_bytes: usize) -> Self {
         let state = Mutex::new(State { next: 1, ..State::default() });
@@ -112,7 +108,7 @@ impl Topic {
 
     /// The position after the one in an id of this topic; `None` if it is none.
     pub(super) fn after(&self, id: &str) -> Option<u64> {
-        if self.durable && id == BEFORE_ALL {
+        if self.prefix.is_empty() && id == BEFORE_ALL {
             return Some(0);
         }
         let digits = id.strip_prefix(self.prefix.as_str())?;
@@ -125,15 +121,22 @@ impl Topic {
         at.checked_sub(1).map_or(BEFORE_ALL.to_owned(), |before| self.id(before))
     }
 
-    /// Begins to follow it at its end; the cursor may be moved.
+    /// Begins to follow it at its end; the cursor may be moved. Of what a store keeps, the signals that are held come first.
     pub(super) fn follow(&self) -> Follower {
         let mut state = self.lock();
+        let (first, next) = (state.signals.first(), state.signals.next());
         Follower {
             cursor: state.next,
-            signal: state.signals.first(),
-            came_at_signal: state.signals.next(),
+            signal: if self.durable { first } else { next },
+            came_at_signal: if self.durable { next } else { 0 },
             place: Some(state.wakers.place()),
         }
+    }
+
+    /// Goes to that position, and to the signals that came after the one before, each in its place.
+    pub(super) fn rewind(&self, follower: &mut Follower, at: u64) {
+        follower.cursor = at;
+        follower.signal = self.lock().signals.since(at);
     }
 
     pub(super) fn leave(&self, follower: &mut Follower) {

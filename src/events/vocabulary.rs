@@ -107,6 +107,25 @@ impl EventKind {
         known.filter(move |kind| kind.name() == name || kind.aliases().contains(&name))
     }
 
+    /// Whether an event that a producer records may not be called so: something else is, or a stream's reader means something by it.
+    pub fn is_reserved(name: &str) -> bool {
+        use EventKind::{
+            Checkpoint, PhaseFinished, PhaseStarted, Retry, ValidationFailed, ValidationPassed,
+            ValidationStarted,
+        };
+        let own = [
+            PhaseStarted,
+            PhaseFinished,
+            ValidationStarted,
+            ValidationPassed,
+            ValidationFailed,
+            Checkpoint,
+            Retry,
+        ];
+        let taken = |kind: Self| kind.name() != name || !own.contains(&kind);
+        matches!(name, "message" | "open") || Self::meant_by(name).any(taken)
+    }
+
     /// Whether its name is the producer's.
     pub fn is_open(self) -> bool {
         matches!(self, EventKind::Custom | EventKind::Other)

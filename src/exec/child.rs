@@ -6,23 +6,27 @@ use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::log::Log;
+use crate::client::report::Stream;
 use crate::evidence::time::Timestamp;
 
 /// How long a child may take to end after a signal, before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long output is waited for that something left behind by the child still holds open.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How much a command can write before it waits for us.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// How the command ended.
 #[derive(Debug)]
@@ -48,13 +52,25 @@ impl Ended {
     }
 }
 
+/// Who asked a command to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AskedBy {
+    /// Somebody who watches the run.
+    Abort,
+    /// A signal to this process.
+    Signal,
+}
+
+/// Takes what a command writes, before it is passed on.
+pub(crate) type Sink = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+
 /// What came of running a command.
 #[derive(Debug)]
 pub(crate) struct Execution {
     /// How it ended.
     pub(crate) ended: Ended,
-    /// Whether this process was asked to end meanwhile.
-    pub(crate) aborted: bool,
+    /// Who asked it to end meanwhile.
+    pub(crate) aborted: Option<AskedBy>,
     /// Whether something that the child left behind still held its output open.
     pub(crate) output_left_open: bool,
     /// When it began, or would have.
@@ -64,42 +80,47 @@ pub(crate) struct Execution {
 }
 
 /// Runs the command to its end. Its standard input is this process's; its output goes to this process's as it comes, and
-/// into the log. SIGINT, SIGTERM and SIGHUP are passed on, and after a grace the child is killed.
+/// into the sink. SIGINT, SIGTERM and SIGHUP are passed on, `abort` is a SIGTERM, and after a grace the child is killed.
 pub(crate) async fn run(
     command: &[OsString],
-    log: Arc<Mutex<Log>>,
+    sink: Sink,
+    abort: impl Future<Output = ()>,
     now: &dyn Fn() -> Timestamp,
 ) -> io::Result<Execution> {
     let mut signals = Signals::listen()?;
     let started_at = now();
-    let (mut child, pumps) = match start(command, &log)? {
+    let (mut child, pumps) = match start(command, &sink)? {
         Ok(started) => started,
         Err(error) => {
             let ended = Ended::NotStarted(error);
             return Ok(Execution {
                 ended,
-                aborted: false,
+                aborted: None,
                 output_left_open: false,
                 started_at,
                 finished_at: now(),
             });
         }
     };
-    let mut aborted = false;
+    let mut aborted = None;
+    let mut abort = std::pin::pin!(abort);
     let status = loop {
         tokio::select! {
             // A signal first: a child that it ended may be gone as soon as we hear of it, and the run was aborted all the same.
             biased;
             received = signals.next() => {
-                if aborted {
-                    child.start_kill()?;
-                } else {
-                    pass_on(&child, received);
+                match aborted {
+                    Some(AskedBy::Signal) => child.start_kill()?,
+                    _ => pass_on(&child, received),
                 }
-                aborted = true;
+                aborted = Some(AskedBy::Signal);
+            }
+            () = &mut abort, if aborted.is_none() => {
+                send(&child, Signal::TERM);
+                aborted = Some(AskedBy::Abort);
             }
             status = child.wait() => break status?,
-            () = sleep(GRACE), if aborted => child.start_kill()?,
+            () = sleep(GRACE), if aborted.is_some() => child.start_kill()?,
         }
     };
     let finished_at = now();
@@ -111,6 +132,14 @@ pub(crate) async fn run(
     });
     let output_left_open = drained.await.is_err();
     Ok(Execution { ended: ended(status), aborted, output_left_open, started_at, finished_at })
+}
+
+/// Returns at the next SIGINT, SIGTERM or SIGHUP; never where nobody can listen for them.
+pub(crate) async fn signaled() {
+    match Signals::listen() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
@@ -127,12 +156,17 @@ pub(crate) fn end_on_signal() {
 type Pumps = [oneshot::Receiver<()>; 2];
 
 /// The inner error is the command's own: it cannot be started. After an outer one nothing runs.
-fn start(command: &[OsString], log: &Arc<Mutex<Log>>) -> io::Result<io::Result<(Child, Pumps)>> {
+fn start(command: &[OsString], sink: &Sink) -> io::Result<io::Result<(Child, Pumps)>> {
     let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command"))?;
     let ends = [io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
     let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
+    for writer in [out_writer.as_fd(), err_writer.as_fd()] {
+        // Where the system has no more to give, the command waits for us a little more often.
+        let _ = fcntl_setpipe_size(writer, PIPE_BYTES);
+    }
     let [to_out, to_err] = ends;
-    let pumps = [pump(out.into(), to_out, log)?, pump(err.into(), to_err, log)?];
+    let pumps =
+        [pump(out.into(), to_out, Stream::Stdout, sink)?, pump(err.into(), to_err, Stream::Stderr, sink)?];
     let mut child = Command::new(program);
     let spawned =
         child.args(arguments).stdout(Stdio::from(out_writer)).stderr(Stdio::from(err_writer)).spawn();
@@ -142,14 +176,14 @@ fn start(command: &[OsString], log: &Arc<Mutex<Log>>) -> io::Result<io::Result<(
 
 /// Passes on what comes, until the end of `from` or until `to` takes no more; then `from` is closed, and who goes on
 /// writing is told so by the kernel, as without us.
-fn pump(from: OwnedFd, to: OwnedFd, log: &Arc<Mutex<Log>>) -> io::Result<oneshot::Receiver<()>> {
+fn pump(from: OwnedFd, to: OwnedFd, stream: Stream, sink: &Sink) -> io::Result<oneshot::Receiver<()>> {
     let (done, ended) = oneshot::channel();
-    let (mut from, mut to, log) = (File::from(from), File::from(to), Arc::clone(log));
+    let (mut from, mut to, sink) = (File::from(from), File::from(to), Arc::clone(sink));
     thread::Builder::new().name("output".into()).spawn(move || {
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; PIPE_BYTES / 4];
         while let Ok(n) = from.read(&mut buffer) {
             let bytes = buffer.get(..n).unwrap_or_default();
-            log.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+            sink(stream, bytes);
             if bytes.is_empty() || write_all(&mut to, bytes).is_err() {
                 break;
             }
@@ -177,10 +211,15 @@ fn write_all(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
 /// A terminal sends SIGINT to the child as well; twice is more than was meant.
 fn pass_on(child: &Child, received: Signal) {
     let sent_by_terminal = received == Signal::INT && io::stdin().is_terminal();
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid.filter(|_| !sent_by_terminal) {
+    if !sent_by_terminal {
+        send(child, received);
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
         // It may have ended in this moment; then there is nobody to tell.
-        let _ = kill_process(pid, received);
+        let _ = kill_process(pid, signal);
     }
 }
 

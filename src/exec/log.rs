@@ -24,7 +24,7 @@ impl Log {
     }
 
     /// Takes the next bytes. A file that cannot be written is given up, and the digest goes on.
-    pub(super) fn take(&mut self, bytes: &[u8]) {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         self.line_feeds =

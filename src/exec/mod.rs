@@ -10,7 +10,7 @@ mod recording;
 mod subject;
 
 pub(crate) use artifact::ArtifactFile;
-pub(crate) use child::{Ended, Execution, end_on_signal, run};
+pub(crate) use child::{Ended, Execution, Sink, end_on_signal, run, signaled};
 pub(crate) use described::described;
 pub(crate) use log::Log;
 pub(crate) use names::path_id;

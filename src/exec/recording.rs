@@ -1,15 +1,16 @@
-//! One command as a whole run: run, artifacts, step, outcome.
+//! One command as a step of a run: its artifacts, what came of it, and, where it is all of the run, the run and its outcome.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::artifact::ArtifactFile;
-use super::child::{Ended, Execution};
+use super::child::{AskedBy, Ended, Execution};
 use super::described::described;
 use super::junit::read_reports;
 use super::log::Log;
 use super::names::path_id;
 use super::subject::{Subject, default_project};
+use crate::client::report::{Again, LogPlace, Reporter};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
 use crate::evidence::envelope::{Kind, PrivateMembers};
@@ -40,6 +41,8 @@ pub(crate) struct Command {
     pub(crate) intent: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) private: PrivateMembers,
+    /// What of it the user named.
+    pub(crate) private_named: Vec<String>,
 }
 
 impl Command {
@@ -48,11 +51,37 @@ impl Command {
         let program = program.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         self.step_id.clone().unwrap_or_else(|| path_id(&program, "command"))
     }
+
+    fn run_members(&self, subject: Option<&Subject>, surroundings: &Surroundings<'_>) -> Object<'static> {
+        let id = &surroundings.evidence_id;
+        let project = self.project.clone();
+        let project = project.unwrap_or_else(|| default_project(subject, surroundings.directory));
+        let mut run = Object::from_iter([
+            ("evidence_id", id.clone()),
+            ("run_id", self.run_id.clone().unwrap_or_else(|| id.clone())),
+            ("project", project),
+        ]);
+        let told = described(surroundings.ci, subject, self.intent.as_deref(), &self.labels);
+        for (name, value) in told.iter() {
+            run.insert(name.to_owned(), value.clone());
+        }
+        run
+    }
 }
 
-/// A run that is being recorded.
+/// Where elements go.
+enum Destination {
+    /// Into a record on this machine, to be sealed here.
+    Here(Box<Record>),
+    /// To a service; the run is of this command alone, or one that others report to as well.
+    Service { reporter: Reporter, is_ours: bool },
+}
+
+/// A command that is being recorded.
 pub(crate) struct Recording<'s> {
-    record: Record,
+    destination: Destination,
+    /// What the run says of itself.
+    run: Object<'static>,
     command: Command,
     surroundings: &'s Surroundings<'s>,
     artifacts: Vec<Object<'static>>,
@@ -61,29 +90,68 @@ pub(crate) struct Recording<'s> {
 }
 
 impl<'s> Recording<'s> {
-    /// Opens the run. An error says which of what the user gave cannot be recorded.
+    /// Of a command that has not begun. An error says which of what the user gave cannot be recorded: now, and not after an hour.
     pub(crate) fn open(
         command: Command,
         subject: Option<&Subject>,
         surroundings: &'s Surroundings<'s>,
     ) -> Result<Self, RecordError> {
+        let run = command.run_members(subject, surroundings);
         let mut recording = Self {
-            record: Record::new(),
+            destination: Destination::Here(Box::default()),
+            run,
             command,
             surroundings,
             artifacts: Vec::new(),
             missing: Vec::new(),
             unread_reports: Vec::new(),
         };
-        // A dry run of the step shows now, and not after an hour, that its names cannot be recorded.
         let mut rehearsal = Record::new();
-        let run = recording.run_members(subject);
-        for (kind, members) in [(Kind::Run, run.clone()), (Kind::Step, recording.step_names())] {
-            rehearsal
-                .push(kind, members, (surroundings.now)(), &recording.command.private, &mut || [0; 16])?;
+        for (kind, members) in [(Kind::Run, &recording.run), (Kind::Step, &recording.step_names())] {
+            let (now, private) = ((surroundings.now)(), &recording.command.private);
+            rehearsal.push(kind, members.clone(), now, private, &mut || [0; 16])?;
         }
-        recording.push(Kind::Run, run)?;
+        recording.push(Kind::Run, recording.run.clone())?;
         Ok(recording)
+    }
+
+    /// The run as a service calls it, `PROJECT/RUN_ID`.
+    pub(crate) fn run_name(&self) -> String {
+        let part = |name| self.run.text(name).unwrap_or_default();
+        format!("{}/{}", part("project"), part("run_id"))
+    }
+
+    /// From now on it is told to a service: a run of this command alone, or with `joined` a step of a run that is there.
+    pub(crate) fn report_to(&mut self, reporter: Reporter, joined: bool) {
+        if !joined {
+            let mut run = self.run.clone();
+            run.remove("evidence_id");
+            if !self.command.private_named.is_empty() {
+                run.insert("private", self.command.private_named.clone());
+            }
+            reporter.open(run, false);
+        }
+        self.destination = Destination::Service { reporter, is_ours: !joined };
+    }
+
+    /// The command begins: who watches is told.
+    pub(crate) fn begin(&mut self) {
+        let mut step = self.step_names();
+        let Destination::Service { reporter, .. } = &self.destination else { return };
+        // A name that somebody gave is meant: the same again is its next attempt.
+        let again = if self.command.step_id.is_some() { Again::Attempt } else { Again::Step };
+        step.remove("status");
+        step.insert("type", "step_started");
+        step.insert("started_at", (self.surroundings.now)());
+        // Two that begin the same command at once are two.
+        let invocation = Object::from_iter([("invocation", self.surroundings.evidence_id.clone())]);
+        step.insert("data", invocation);
+        reporter.record(step, Some(again));
+    }
+
+    /// Whose log it is, where there is somebody to tell it to.
+    pub(crate) fn log_place(&self) -> LogPlace {
+        LogPlace { step_id: self.command.step_id(), attempt: 1 }
     }
 
     /// Records a file that the step made. One that cannot be recorded is told in the step's message.
@@ -124,11 +192,10 @@ impl<'s> Recording<'s> {
 
     /// Records what came of the command, and closes the run.
     pub(crate) fn close(&mut self, execution: &Execution, log: &Log) -> Result<(), RecordError> {
-        let succeeded = matches!(execution.ended, Ended::Exited(0));
-        let (status, result) = match (execution.aborted, succeeded) {
-            (true, _) => ("canceled", "aborted"),
-            (false, true) => ("passed", "succeeded"),
-            (false, false) => ("failed", "failed"),
+        let (status, result) = match (execution.aborted, &execution.ended) {
+            (Some(_), _) => ("canceled", "aborted"),
+            (None, Ended::Exited(0)) => ("passed", "succeeded"),
+            (None, _) => ("failed", "failed"),
         };
         let mut step = self.step_names();
         step.insert("status", status);
@@ -144,7 +211,14 @@ impl<'s> Recording<'s> {
         step.insert("finished_at", execution.finished_at.max(execution.started_at));
         let ms = execution.finished_at.unix_ms().saturating_sub(execution.started_at.unix_ms());
         step.insert("duration_ms", Value::count(u64::try_from(ms).unwrap_or_default()));
-        step.insert("log", log.member());
+        let lost = match &self.destination {
+            Destination::Here(_) => {
+                step.insert("log", log.member());
+                0
+            }
+            // The service digests what arrives.
+            Destination::Service { reporter, .. } => reporter.lost_log_bytes(),
+        };
         let ids: Vec<String> =
             self.artifacts.iter().filter_map(|file| file.text("artifact_id")).map(str::to_owned).collect();
         if !ids.is_empty() {
@@ -155,7 +229,9 @@ impl<'s> Recording<'s> {
             .then(|| format!("artifacts not recorded: {}", self.missing.join(", ")));
         let unread = (!self.unread_reports.is_empty())
             .then(|| format!("JUnit reports: {}", self.unread_reports.join("; ")));
-        let told = [step.text("message").map(str::to_owned), reason.clone(), missing, unread];
+        let lost = (lost > 0)
+            .then(|| format!("log not complete: {lost} bytes had no room while the service was away"));
+        let told = [step.text("message").map(str::to_owned), reason.clone(), missing, unread, lost];
         let told: Vec<String> = told.into_iter().flatten().collect();
         if !told.is_empty() {
             step.insert("message", told.join("; "));
@@ -168,9 +244,12 @@ impl<'s> Recording<'s> {
         self.push(Kind::Outcome, outcome)
     }
 
-    /// Seals the closed run.
+    /// Seals the closed run, on this machine.
     pub(crate) fn seal(&self, key: &SigningKey) -> Result<Sealed, SealError> {
-        self.record.seal((self.surroundings.now)(), &[key])
+        match &self.destination {
+            Destination::Here(record) => record.seal((self.surroundings.now)(), &[key]),
+            Destination::Service { .. } => Err(SealError::NotClosed),
+        }
     }
 
     fn push_artifact(&mut self, members: Object<'static>) -> Result<(), RecordError> {
@@ -179,27 +258,25 @@ impl<'s> Recording<'s> {
         Ok(())
     }
 
-    fn push(&mut self, kind: Kind, members: Object<'static>) -> Result<(), RecordError> {
-        let now = (self.surroundings.now)();
-        let salt = &mut || (self.surroundings.salt)();
-        self.record.push(kind, members, now, &self.command.private, salt).map(drop)
-    }
-
-    fn run_members(&self, subject: Option<&Subject>) -> Object<'static> {
-        let id = &self.surroundings.evidence_id;
-        let project = self.command.project.clone();
-        let project = project.unwrap_or_else(|| default_project(subject, self.surroundings.directory));
-        let mut run = Object::from_iter([
-            ("evidence_id", id.clone()),
-            ("run_id", self.command.run_id.clone().unwrap_or_else(|| id.clone())),
-            ("project", project),
-        ]);
-        let told =
-            described(self.surroundings.ci, subject, self.command.intent.as_deref(), &self.command.labels);
-        for (name, value) in told.iter() {
-            run.insert(name.to_owned(), value.clone());
+    fn push(&mut self, kind: Kind, mut members: Object<'static>) -> Result<(), RecordError> {
+        match &mut self.destination {
+            Destination::Here(record) => {
+                let now = (self.surroundings.now)();
+                let salt = &mut || (self.surroundings.salt)();
+                record.push(kind, members, now, &self.command.private, salt).map(drop)
+            }
+            Destination::Service { reporter, is_ours, .. } => {
+                match kind {
+                    Kind::Outcome if *is_ours => reporter.finalize(members),
+                    Kind::Outcome | Kind::Run => {}
+                    _ => {
+                        members.insert("type", kind.as_str());
+                        reporter.record(members, None);
+                    }
+                }
+                Ok(())
+            }
         }
-        run
     }
 
     fn step_names(&self) -> Object<'static> {
@@ -236,10 +313,13 @@ fn reason(execution: &Execution) -> Option<String> {
     let reason = match &execution.ended {
         Ended::NotStarted(error) => format!("not started: {error}"),
         Ended::Killed(signal) => format!("ended by signal {signal}"),
-        Ended::Exited(0) if !execution.aborted => String::new(),
+        Ended::Exited(0) if execution.aborted.is_none() => String::new(),
         Ended::Exited(code) => format!("exit status {code}"),
     };
-    let asked = execution.aborted.then_some("asked to end by a signal");
+    let asked = execution.aborted.map(|by| match by {
+        AskedBy::Abort => "asked to end by who watches",
+        AskedBy::Signal => "asked to end by a signal",
+    });
     let open = execution
         .output_left_open
         .then_some("something it left behind held its output open; the log ends before");

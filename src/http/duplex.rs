@@ -16,7 +16,7 @@ use super::closing::close;
 use super::problem::Problem;
 use crate::events::{Signal, stream_error};
 use crate::evidence::canonical::Value;
-use crate::journal::{Entry, NewGate};
+use crate::journal::{Entry, NewGate, Refusal};
 use crate::service::{Caller, SentLines, Service, What, work_on};
 
 /// How many lines are recorded at once.
@@ -133,7 +133,7 @@ fn what(line: &[u8]) -> Result<What, Problem> {
             Ok(What::Close(close(&members, None, None)?))
         }
         signal if signal.as_object().and_then(|sent| sent.text("type")).is_some_and(Signal::is_type) => {
-            Ok(What::Signals(vec![Signal::parse(signal)?]))
+            Ok(What::Signals(vec![Signal::parse(signal).map_err(Refusal::from)?]))
         }
         entry => Ok(What::Entries(vec![Entry::parse(entry)?])),
     }

@@ -20,7 +20,7 @@ use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{Expected, Held};
 use crate::service::{Action, Caller, Service, StoredEnvelope};
 
-const FETCH: &[&str] = &["disclosures"];
+const FETCH: &[&str] = &["project", "disclosures"];
 
 pub(super) async fn fetch(
     State(service): State<Arc<Service>>,
@@ -36,7 +36,7 @@ pub(super) async fn fetch(
         Some("all") => caller.check(Action::Disclose)?,
         Some(_) => return Err(Problem::parameter("disclosures", "all expected, or nothing")),
     }
-    let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
+    let evidence_id = service.find(&caller, Action::Read, &evidence_id, query.project()?).await?;
     Ok(file(service.envelope_for(&caller, &evidence_id).await?, &headers))
 }
 
@@ -44,18 +44,24 @@ pub(super) fn about_fetch() -> Operation {
     about_file("getEnvelope", "The sealed envelope, with the disclosures that the role may see").query(FETCH)
 }
 
+/// What a question about a sealed run may have.
+const OF_ONE: &[&str] = &["project"];
+
 pub(super) async fn pack(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Path(evidence_id): Path<String>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
+    let query = Query::read(raw, OF_ONE)?;
+    let evidence_id = service.find(&caller, Action::Read, &evidence_id, query.project()?).await?;
     Ok(file(service.pack(&evidence_id).await?, &headers))
 }
 
 pub(super) fn about_pack() -> Operation {
     about_file("getPack", "The sealed envelope, with the disclosures that the project makes public")
+        .query(OF_ONE)
 }
 
 fn about_file(id: &'static str, summary: &'static str) -> Operation {
@@ -97,7 +103,7 @@ fn file(stored: StoredEnvelope, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-const ERASE: &[&str] = &["at"];
+const ERASE: &[&str] = &["project", "at"];
 
 /// Erases what is withheld at a place.
 pub(super) async fn erase(
@@ -110,7 +116,7 @@ pub(super) async fn erase(
     let query = Query::read(raw, ERASE)?;
     let at =
         query.one("at")?.ok_or_else(|| Problem::parameter("at", "the pointer of a disclosure expected"))?;
-    let evidence_id = service.find(&caller, Action::Administer, &evidence_id, None).await?;
+    let evidence_id = service.find(&caller, Action::Administer, &evidence_id, query.project()?).await?;
     service.erase(&caller, &evidence_id, at.to_owned()).await?;
     Ok(no_content())
 }
@@ -121,7 +127,7 @@ pub(super) fn about_erase() -> Operation {
         .needs(Action::Administer)
         .of_a_run()
         .query(ERASE)
-        .requires(ERASE)
+        .requires(&["at"])
         .answers_nothing(204, "Erased.")
         .refuses(404, &["disclosure_not_found"])
         .refuses(409, &["run_not_sealed"])
@@ -132,8 +138,10 @@ pub(super) async fn verification(
     State(service): State<Arc<Service>>,
     By(caller): By,
     Path(evidence_id): Path<String>,
+    RawQuery(raw): RawQuery,
 ) -> Answer {
-    let evidence_id = service.find(&caller, Action::Read, &evidence_id, None).await?;
+    let query = Query::read(raw, OF_ONE)?;
+    let evidence_id = service.find(&caller, Action::Read, &evidence_id, query.project()?).await?;
     Ok(json(StatusCode::OK, &service.verification(&evidence_id).await?))
 }
 
@@ -141,6 +149,7 @@ pub(super) fn about_verification() -> Operation {
     Operation::new("getVerification", "A report on the stored envelope, made now")
         .needs(Action::Read)
         .of_a_run()
+        .query(OF_ONE)
         .answers(200, "The report.", body::JSON, refer("Verification"))
         .refuses(404, &["envelope_not_found"])
         .refuses(503, &["busy"])

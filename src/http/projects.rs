@@ -9,15 +9,15 @@ use axum::http::{HeaderMap, StatusCode};
 use super::answer::{Answer, json};
 use super::body;
 use super::guard::By;
-use super::openapi::schema::{any_text, either, id, maybe, object, one_of, period, pointer, refer, some};
+use super::openapi::schema::{any_text, either, id, maybe, object, one_of, period, private, refer, some};
 use super::openapi::{Operation, Refusals};
 use super::path::Path;
 use super::problem::Problem;
 use crate::events::{Filter, Preset};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::is_path_id;
-use crate::evidence::envelope::{NotPrivate, pointer};
-use crate::journal::{MAX_RULES, Rule, Settings, TakenSignals};
+use crate::evidence::envelope::pointer;
+use crate::journal::{self, MAX_RULES, Refusal, Rule, Settings, TakenSignals};
 use crate::service::{Action, Service};
 
 pub(super) async fn look(
@@ -63,16 +63,12 @@ pub(super) async fn settle(
         redact: rules(&members)?,
         signals: signals(&members)?,
     };
-    let wrong = |member: &'static str| move |error: NotPrivate| body::invalid(member, &error.to_string());
-    settings.private_members().map_err(wrong("private"))?;
-    settings.public_members().map_err(wrong("public"))?;
     settings.masks().map_err(|fault| wrong_rule(&fault.pointer(), &fault))?;
     service.settle_project(&caller, &project, settings.clone()).await?;
     Ok(json(StatusCode::OK, &settings))
 }
 
 pub(super) fn about_settle() -> Operation {
-    let pointers = || either(some(0, MAX_POINTERS, pointer()), one_of(["*"]));
     let rule_schema = maybe(
         object([("rule_id", id()), ("pattern", any_text())]),
         [("replacement", serde_json::json!({ "type": "string", "default": Rule::REPLACEMENT }))],
@@ -80,8 +76,8 @@ pub(super) fn about_settle() -> Operation {
     let settings = maybe(
         object([]),
         [
-            ("private", pointers()),
-            ("public", pointers()),
+            ("private", private()),
+            ("public", private()),
             ("max_run_duration", period()),
             ("idle_timeout", period()),
             ("log_retention", period()),
@@ -111,25 +107,11 @@ fn check_name(project: &str) -> Result<(), Problem> {
 
 /// How many types of signals a project may name.
 const MAX_TYPES: usize = 100;
-/// How many pointers a project may settle; `*` in them stands for any index.
-const MAX_POINTERS: usize = 128;
 
 /// A list of pointers, or `"*"`.
 fn pointers(members: &Object<'_>, member: &str) -> Result<Option<Vec<String>>, Problem> {
-    let wrong = || body::invalid(member, "a list of pointers, or \"*\" expected");
-    match members.get(member) {
-        None => Ok(None),
-        Some(Value::Text(all)) if all == "*" => Ok(Some(vec!["*".into()])),
-        Some(Value::List(list)) => {
-            if list.len() > MAX_POINTERS {
-                return Err(body::invalid(member, "at most 128 pointers expected"));
-            }
-            let texts =
-                list.iter().map(|text| text.as_text().filter(|text| text.len() <= 512).map(str::to_owned));
-            texts.collect::<Option<Vec<String>>>().map(Some).ok_or_else(wrong)
-        }
-        Some(_) => Err(wrong()),
-    }
+    let read = members.get(member).map(journal::pointers).transpose();
+    read.map_err(|fault| Refusal::from(fault.under(member)).into())
 }
 
 /// The redaction rules.

@@ -11,12 +11,14 @@ use super::body;
 use super::guard::By;
 use super::kept::kept;
 use super::openapi::Operation;
-use super::openapi::schema::{element, id, maybe, object, one_of, path_id, refer, uri, uuid};
+use super::openapi::schema::{
+    element, id, maybe, object, one_of, path_id, period, private, refer, uri, uuid,
+};
 use super::path::Path;
 use super::query::{Query, idempotency_key};
 use crate::evidence::canonical::{Object, Value};
-use crate::evidence::envelope::Kind;
-use crate::journal::{OF_THE_SERVICE, Opening};
+use crate::evidence::envelope::{Kind, OF_THE_SERVICE};
+use crate::journal::Opening;
 use crate::service::{Action, Service};
 
 pub(super) async fn open(
@@ -37,6 +39,7 @@ pub(super) async fn open(
         "evidence_id": overview.evidence_id,
         "project": overview.project,
         "head": standing.head,
+        "idle_timeout": service.idle_timeout_s(&overview),
         "links": { "self": own, "events": format!("{own}/events"), "page": format!("/?run={}", overview.evidence_id) },
     });
     let mut response = json(status, &opened);
@@ -53,13 +56,14 @@ pub(super) fn about_open() -> Operation {
         ("evidence_id", uuid()),
         ("project", path_id()),
         ("head", refer("Head")),
+        ("idle_timeout", period()),
         ("links", object(["self", "events", "page"].map(|name| (name, uri())))),
     ]);
     let next = ["getRun", "appendEntries", "openGate", "finalizeRun", "abortRun"];
     Operation::new("openRun", "Opens a run")
-        .about("The same `run_id` with the same body finds the same run.")
+        .about("The same `run_id` with the same body finds the same run. `private` names what is withheld in this run besides what its project withholds: it is disclosed to who may see all, and to nobody else. The run is closed as expired when nothing was accepted under it for `idle_timeout` seconds.")
         .needs(Action::Write)
-        .takes(maybe(opening, [("type", one_of(["run"]))]))
+        .takes(maybe(opening, [("type", one_of(["run"])), ("private", private())]))
         .records()
         .answers(200, "The run, opened before by the same request.", body::JSON, opened.clone())
         .answers(201, "The run, opened now.", body::JSON, opened)
@@ -83,6 +87,7 @@ pub(super) async fn snapshot(
     let evidence_id = service.find(&caller, Action::Read, &run, query.project()?).await?;
     let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
     let mut shown = summary(&snapshot.overview, &snapshot.standing);
+    put(&mut shown, "idle_timeout", service.idle_timeout_s(&snapshot.overview));
     let objects = |objects: Vec<Object<'static>>| Value::from(objects);
     put(&mut shown, "pending_steps", plain(&objects(snapshot.pending_steps)));
     put(&mut shown, "open_gates", plain(&objects(snapshot.open_gates)));

@@ -31,7 +31,7 @@ pub(super) async fn send(
     let query = Query::read(raw, QUERY)?;
     let posted = Posted::read(&headers, sent).await?;
     let evidence_id = service.find(&caller, Action::Write, &run, query.project()?).await?;
-    let (signals, lines) = posted.parse("signals", Signal::parse)?;
+    let (signals, lines) = posted.parse("signals", |sent| Ok(Signal::parse(sent)?))?;
     let signaled = service.signal(&evidence_id, signals, posted.bytes(), &caller).await;
     let signaled = signaled.map_err(|error| lines.problem(error))?;
     let told = serde_json::json!({ "taken": signaled.taken, "dropped": signaled.dropped });

@@ -6,23 +6,9 @@ use super::refusal::Refusal;
 use super::reserved::is_reserved;
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::digest::Digest;
-use crate::evidence::envelope::{Fault, FaultReason, Kind, contains_commitment, pointer};
-
-/// What the service alone sets, whatever the element.
-pub(crate) const OF_THE_SERVICE: &[&str] = &[
-    "actor",
-    "evidence_id",
-    "log",
-    "project_seq",
-    "recorded_at",
-    "reported_by",
-    "resolved_at",
-    "seq",
-    "sequence",
-];
-
-/// What is known of a step only when it is finished.
-pub(crate) const OF_THE_FINISHED: &[&str] = &["status", "exit_code", "finished_at", "duration_ms"];
+use crate::evidence::envelope::{
+    Fault, FaultReason, Kind, OF_THE_FINISHED, OF_THE_SERVICE, contains_commitment, pointer,
+};
 
 /// One entry, ready to be held against a run.
 #[derive(Clone, Debug, PartialEq)]

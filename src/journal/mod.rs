@@ -22,7 +22,6 @@ mod standing;
 
 pub use body::{Body, JournalRecord, KeyUse, Notice, NoticeKind, Pos, Receipt};
 pub use entry::Entry;
-pub(crate) use entry::{OF_THE_FINISHED, OF_THE_SERVICE};
 pub use erasure::{Erased, erase};
 pub use expiry::{Due, Periods, logs_due};
 pub use masks::{Hit, MAX_RULES, Masks, Rule, RuleFault, RuleFaultReason};
@@ -31,5 +30,5 @@ pub use redacted::Redacted;
 pub use refusal::Refusal;
 pub use request::{Abort, Answer, Append, Around, Close, GateDecision, LogSummary, NewGate, Resolution};
 pub use run::{GateState, OpenGate, PendingStep, Run};
-pub use settings::{Settings, SettingsFault, TakenSignals};
+pub use settings::{MAX_POINTER_BYTES, MAX_POINTERS, Settings, SettingsFault, TakenSignals, pointers};
 pub use standing::{Counts, Overview, Standing, State};

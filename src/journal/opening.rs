@@ -7,9 +7,10 @@ use super::redacted::{Masked, redactions, room_for_outcome};
 use super::refusal::Refusal;
 use super::request::Around;
 use super::run::Run;
-use super::settings::{Settings, SettingsFault};
+use super::settings::{Settings, SettingsFault, pointers};
 use super::standing::Overview;
 use crate::evidence::canonical::{self, Object, Value};
+use crate::evidence::digest::Digest;
 use crate::evidence::envelope::limits::{is_id, is_path_id};
 use crate::evidence::envelope::{Fault, FaultReason, Kind};
 use crate::evidence::record::{Circumstances, Size, Tally};
@@ -18,10 +19,12 @@ use crate::evidence::record::{Circumstances, Size, Tally};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opening {
     members: Object<'static>,
+    /// Pointers to what this run withholds besides what its project does; in order, each once.
+    private: Vec<String>,
 }
 
 impl Opening {
-    /// Reads what was sent: `project`, and what a run element may have.
+    /// Reads what was sent: `project`, what a run element may have, and `private`, which is none of it.
     pub fn parse(sent: Value<'_>) -> Result<Self, Refusal> {
         let Value::Object(sent) = sent else { return Err(Fault::expected("an object").into()) };
         check_reserved(&sent)?;
@@ -31,11 +34,15 @@ impl Opening {
             Some(kind) if kind.as_text() == Some("run") => {}
             Some(_) => return Err(Fault::expected("\"run\", or no `type`").under("type").into()),
         }
+        let private = members.remove("private").map(|sent| pointers(&sent)).transpose();
+        let mut private = private.map_err(|fault| fault.under("private"))?.unwrap_or_default();
+        private.sort_unstable();
+        private.dedup();
         check_id(&members, "project", is_path_id)?;
         if members.get("run_id").is_some() {
             check_id(&members, "run_id", is_id)?;
         }
-        Ok(Self { members })
+        Ok(Self { members, private })
     }
 
     /// The project.
@@ -52,7 +59,7 @@ impl Opening {
     pub fn opened(&self, run: &Overview) -> bool {
         let masks = run.settings.masks().ok();
         let masked = masks.and_then(|masks| masks.mask(Kind::Run, self.members.clone()).ok());
-        masked.is_some_and(|masked| request_digest("run", &masked.members) == run.request)
+        masked.is_some_and(|masked| request_of(masked.members, &self.private) == run.request)
     }
 
     /// The run with its first records: itself, and what was masked in it. `sequence` and `project_seq` are its place among the
@@ -64,12 +71,14 @@ impl Opening {
         settings: Settings,
         around: &mut Around<'_>,
     ) -> Result<(Run, Vec<JournalRecord>), Refusal> {
-        let (private, masks) = settings.in_force().map_err(|fault| match fault {
+        let useless = |fault| match fault {
             SettingsFault::NotPrivate(_) => Fault::expected("pointers to private members"),
             SettingsFault::Rule(_) => Fault::expected("redaction rules that can be used"),
-        })?;
+        };
+        let settings = settings.withholding(&self.private).map_err(useless)?;
+        let (private, masks) = settings.in_force().map_err(useless)?;
         let Masked { mut members, redacted, .. } = masks.mask(Kind::Run, self.members)?;
-        let request = request_digest("run", &members);
+        let request = request_of(members.clone(), &self.private);
         if members.get("run_id").is_none() {
             members.insert("run_id", evidence_id.to_owned());
         }
@@ -115,6 +124,14 @@ impl Opening {
     }
 }
 
+/// What is withheld by the run itself is part of what was asked.
+fn request_of(mut members: Object<'static>, private: &[String]) -> Digest {
+    if !private.is_empty() {
+        members.insert("private", Value::List(private.iter().cloned().map(Value::from).collect()));
+    }
+    request_digest("run", &members)
+}
+
 fn check_id(members: &Object<'_>, member: &str, is: fn(&str) -> bool) -> Result<(), Refusal> {
     match members.get(member).map(Value::as_text) {
         None => Err(Fault::from(FaultReason::Missing).under(member).into()),
@@ -129,4 +146,60 @@ fn check_id(members: &Object<'_>, member: &str, is: fn(&str) -> bool) -> Result<
 fn shown(text: &str, member: &str) -> Option<serde_json::Value> {
     let element = canonical::parse(text.as_bytes(), text.len()).ok()?;
     serde_json::to_value(element.as_object()?.get(member)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::envelope::limits::Limits;
+    use crate::evidence::time::Timestamp;
+
+    fn opening(private: &str) -> Result<Opening, Refusal> {
+        let text = format!("{{\"project\":\"p\",\"intent\":\"why\",\"private\":{private}}}");
+        Opening::parse(canonical::parse(text.as_bytes(), text.len()).unwrap())
+    }
+
+    fn open(private: &str) -> (Run, Vec<JournalRecord>) {
+        let around = &mut Around {
+            now: Timestamp::from_unix_ms(1_800_000_000_000),
+            salt: &mut || [7; 16],
+            limits: &Limits::default(),
+            by: None,
+            logs: &|_, _| None,
+        };
+        opening(private).unwrap().open("e", ("s", 0), Settings::default(), around).unwrap()
+    }
+
+    #[test]
+    fn what_a_run_withholds_itself_is_withheld_besides_what_its_project_does() {
+        let (run, records) = open("[\"/run/intent\"]");
+        let element = records.first().and_then(JournalRecord::element).unwrap();
+        assert!(!element.text.contains("why") && !element.text.contains("private"), "{}", element.text);
+        assert_eq!(element.disclosures.first().map(|d| d.at.as_str()), Some("/run/intent"));
+        let expected = ["/execution/steps/*/command", "/run/trigger/actor", "/run/intent"];
+        assert_eq!(run.overview().settings.private, expected);
+    }
+
+    #[test]
+    fn the_same_list_in_any_order_is_the_same_opening_and_another_is_not() {
+        let (run, _) = open("[\"/run/intent\",\"/run/labels\"]");
+        let same = |private: &str| opening(private).unwrap().opened(run.overview());
+        assert!(same("[\"/run/intent\",\"/run/labels\"]"));
+        assert!(same("[\"/run/labels\",\"/run/intent\",\"/run/labels\"]"));
+        for other in ["[]", "\"*\"", "[\"/run/labels\"]"] {
+            assert!(!same(other), "{other}");
+        }
+        assert!(opening("[]").unwrap().opened(open("[]").0.overview()));
+    }
+
+    #[test]
+    fn a_pointer_that_may_not_be_private_is_refused_at_its_place() {
+        for (private, at) in [
+            ("[\"/run/project\"]", "/private/0"),
+            ("[\"/run/intent\",7]", "/private/1"),
+            ("\"all\"", "/private"),
+        ] {
+            assert_eq!(opening(private).unwrap_err().pointer().as_deref(), Some(at), "{private}");
+        }
+    }
 }

@@ -7,7 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::expiry::Periods;
 use super::masks::{Masks, Rule, RuleFault};
-use crate::evidence::envelope::{DEFAULT_PRIVATE, NotPrivate, PrivateMembers};
+use crate::evidence::canonical::Value;
+use crate::evidence::envelope::{DEFAULT_PRIVATE, Fault, NotPrivate, PrivateMembers};
+
+/// How many pointers a list of them may have.
+pub const MAX_POINTERS: usize = 128;
+/// How long each of them may be.
+pub const MAX_POINTER_BYTES: usize = 512;
 
 /// The settings of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +84,39 @@ impl Default for Settings {
     }
 }
 
+/// A list of pointers to what may be withheld, or `"*"` for all of that.
+pub fn pointers(sent: &Value<'_>) -> Result<Vec<String>, Fault> {
+    match sent {
+        Value::Text(all) if all == "*" => Ok(vec!["*".into()]),
+        Value::List(list) if list.len() > MAX_POINTERS => Err(Fault::expected("at most 128 pointers")),
+        Value::List(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, sent)| pointer(sent).map_err(|fault| fault.under(&index.to_string())))
+            .collect(),
+        _ => Err(Fault::expected("a list of pointers, or \"*\",")),
+    }
+}
+
+fn pointer(sent: &Value<'_>) -> Result<String, Fault> {
+    let text = sent.as_text().filter(|text| text.len() <= MAX_POINTER_BYTES);
+    text.filter(|text| PrivateMembers::parse([*text]).is_ok())
+        .map(str::to_owned)
+        .ok_or_else(|| Fault::expected("a pointer to what may be withheld, like /execution/steps/*/command,"))
+}
+
 impl Settings {
+    /// Those of a run that withholds these besides. What they name, or touch, is public no more.
+    pub(super) fn withholding(mut self, own: &[String]) -> Result<Self, SettingsFault> {
+        if !own.is_empty() {
+            let members = PrivateMembers::parse(own.iter().map(String::as_str));
+            let members = members.map_err(SettingsFault::NotPrivate)?;
+            self.public = members.apart(self.public.iter().map(String::as_str));
+            self.private.extend_from_slice(own);
+        }
+        Ok(self)
+    }
+
     /// What is withheld.
     pub fn private_members(&self) -> Result<PrivateMembers, NotPrivate> {
         PrivateMembers::parse(self.private.iter().map(String::as_str))
@@ -108,12 +146,50 @@ impl Settings {
     }
 
     /// The periods of the service, but for those that the project has settled.
-    pub(super) fn periods(&self, of_the_service: &Periods) -> Periods {
+    pub fn periods(&self, of_the_service: &Periods) -> Periods {
         let ms = |seconds: u32| i64::from(seconds).saturating_mul(1_000);
         Periods {
             max_run_duration_ms: self.max_run_duration.map_or(of_the_service.max_run_duration_ms, ms),
             idle_timeout_ms: self.idle_timeout.map_or(of_the_service.idle_timeout_ms, ms),
             ..*of_the_service
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(public: &[&str], own: &str) -> Vec<String> {
+        let settings =
+            Settings { public: public.iter().map(|p| (*p).to_owned()).collect(), ..Settings::default() };
+        let settings = settings.withholding(&[own.to_owned()]).unwrap();
+        assert!(settings.private.contains(&own.to_owned()));
+        settings.public
+    }
+
+    #[test]
+    fn nothing_that_a_run_withholds_itself_stays_public_and_all_else_does() {
+        for (public, own, expected) in [
+            (&["/run/labels"][..], "/run/labels/team", &[][..]),
+            (&["/run/labels/a", "/run/labels/b"], "/run/labels/a", &["/run/labels/b"]),
+            (&["/run/labels/a"], "/run/labels", &[]),
+            (&["/execution/steps/*/command"], "/execution/steps/3/command/0", &[]),
+            (&["/execution/steps/*/command/1"], "/execution/steps/*/command/*", &[]),
+            (
+                &["/execution/steps/1/command", "/gates/*/reason"],
+                "/execution/steps/3/command",
+                &["/execution/steps/1/command", "/gates/*/reason"],
+            ),
+            (&["/execution/steps/*/message", "*"], "*", &[]),
+        ] {
+            assert_eq!(left(public, own), expected, "{public:?} {own}");
+        }
+        let all_but_one = left(&["*"], "/execution/steps/3/command");
+        assert!(!all_but_one.contains(&"/execution/steps/*/command".to_owned()));
+        for kept in ["/execution/steps/*/message", "/run/labels", "/gates/*/reason"] {
+            assert!(all_but_one.contains(&kept.to_owned()), "{kept}");
+        }
+        PrivateMembers::parse(all_but_one.iter().map(String::as_str)).unwrap();
     }
 }

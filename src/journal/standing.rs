@@ -24,7 +24,7 @@ pub struct Overview {
     /// As recorded: commitments where private.
     #[serde(default)]
     pub labels: serde_json::Value,
-    /// What its project had settled then.
+    /// What its project had settled then, and what it withholds itself.
     pub settings: Settings,
     /// Of the request that opened it.
     pub request: Digest,

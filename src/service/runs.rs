@@ -121,6 +121,12 @@ impl Service {
         Ok(snapshot)
     }
 
+    /// After how many seconds without anything that is accepted under it a run is closed.
+    pub(crate) fn idle_timeout_s(&self, overview: &Overview) -> u64 {
+        let ms = overview.settings.periods(&self.surroundings.periods).idle_timeout_ms;
+        u64::try_from(ms).unwrap_or_default().div_ceil(1_000)
+    }
+
     /// What is known of a run, as it was committed.
     pub(crate) async fn standing(&self, evidence_id: &str) -> Result<(Overview, Standing), ServiceError> {
         let evidence_id = evidence_id.to_owned();

@@ -125,8 +125,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("append", &["evidence", "journal", "store", "logs", "events", "figures"]),
     ("service", &["evidence", "journal", "store", "logs", "events", "figures", "append"]),
     ("http", &["evidence", "journal", "events", "figures", "service"]),
-    ("client", &["evidence"]),
-    ("exec", &["evidence", "files"]),
+    ("client", &["evidence", "files", "events"]),
+    ("exec", &["evidence", "files", "client"]),
 ];
 
 #[test]
@@ -158,6 +158,27 @@ fn each_layer_sees_only_those_before_it() {
             .find(|seen| ["append", "http", "journal", "service", "store"].contains(&seen.as_str()));
         assert_eq!(of_the_service, None, "{} sees the service", path.display());
     }
+}
+
+/// A program that reports has streams of its own, and knows nothing of journals.
+#[test]
+fn what_clients_have_of_events_sees_no_journal() {
+    let module = fs::read_to_string(root().join("src/events/mod.rs")).unwrap();
+    let of_the_service: Vec<&str> = module
+        .split("#[cfg(feature = \"service\")]\nmod ")
+        .skip(1)
+        .map(|rest| rest.split(';').next().unwrap())
+        .collect();
+    assert!(of_the_service.contains(&"hub") && !of_the_service.contains(&"told"), "{of_the_service:?}");
+    let mut seen = 0;
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("events")) {
+        let name = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
+        if !of_the_service.contains(&name.trim_end_matches(".rs")) {
+            seen += 1;
+            assert!(!text.contains("journal::"), "{} sees the journal", path.display());
+        }
+    }
+    assert!(seen > 10);
 }
 
 #[test]

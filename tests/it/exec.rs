@@ -84,6 +84,22 @@ fn the_command_is_withheld_unless_said_otherwise_and_a_pack_does_not_show_it() {
 }
 
 #[test]
+fn what_is_named_to_be_private_is_a_commitment_and_kept_nowhere() {
+    let place = Place::new();
+    let options = ["--private", "/execution/steps/*/command", "--private", "/run/labels/key"];
+    let (ran, sealed) =
+        exec(&place, &[&options[..], &["--label", "key=hunter2"]].concat(), &["test", "hunter2"]);
+    assert_eq!((ran.status, place.files_with("hunter2")), (0, vec![]));
+    assert!(sealed["execution"]["steps"][0]["command"]["$withheld"].is_string());
+    assert!(sealed["run"]["labels"]["key"]["$withheld"].is_string());
+    let keyring = place.keyring();
+    let verified = place.run(&["verify", "out.json", "--json", "--keys", text(&keyring)]);
+    let report: Value = serde_json::from_str(&verified.stdout).unwrap();
+    let told = (&report["verdict"], &report["withheld"], &report["axes"]["disclosure"]);
+    assert_eq!(told, (&"verified".into(), &2.into(), &"not_checked".into()));
+}
+
+#[test]
 fn a_command_that_cannot_be_started_is_a_sealed_failure() {
     let place = Place::new();
     place.write("plain", "no program");

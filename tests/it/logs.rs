@@ -180,6 +180,9 @@ fn what_was_acknowledged_of_a_log_survives_a_kill_and_goes_on_where_it_ended() {
     let server = Server::start(&place, &[]);
     let at = offset(&server, &run, "step_id=big");
     assert_eq!(at, sent as u64);
+    // Who does not know where it ended is told, and goes on there.
+    let elsewhere = write(&server, &run, "step_id=big", Some(0), &text[..100]);
+    assert_eq!((elsewhere.status, elsewhere.header("upload-offset")), (409, Some(at.to_string().as_str())));
     let rest = &text[usize::try_from(at).unwrap()..];
     let answer = write(&server, &run, "step_id=big", Some(at), rest).json();
     assert_eq!(answer, json!({ "offset": text.len(), "lines": 200_000, "log_pos": 200_000 }));

@@ -52,7 +52,7 @@ impl Place {
     }
 
     /// The files in which that stands, of all below.
-    #[cfg(feature = "service")]
+    #[cfg(any(feature = "client", feature = "service"))]
     pub(crate) fn files_with(&self, text: impl AsRef<[u8]>) -> Vec<String> {
         let text = text.as_ref();
         let (mut open, mut found) = (vec![self.directory.path().to_owned()], Vec::new());

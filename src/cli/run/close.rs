@@ -8,9 +8,9 @@ use crate::evidence::canonical::{Object, Value};
 
 #[derive(Args)]
 pub(super) struct FinalizeArguments {
-    /// How it ended
-    #[arg(value_parser = ["succeeded", "failed", "aborted"])]
-    result: String,
+    /// How it ended: succeeded, failed or aborted; or what CI systems say for it: success, failure, unstable, cancelled …
+    #[arg(value_parser = parse_result)]
+    result: &'static str,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -19,17 +19,26 @@ pub(super) struct FinalizeArguments {
 }
 
 pub(super) fn finalize(arguments: &FinalizeArguments) -> Result<u8, Failure> {
-    let mut members = Object::from_iter([("result", arguments.result.clone())]);
+    let mut members = Object::from_iter([("result", arguments.result)]);
     if let Some(reason) = &arguments.reason {
         members.insert("reason", reason.clone());
     }
-    let run = arguments.target.run.clone();
-    let finalized =
-        arguments.target.server.ask(|client| async move { client.finalize(&run, &members).await })?;
+    let members = members.into_owned();
+    let delivery = arguments.target.report(|reporter| reporter.finalize(members))?;
+    let Some(finalized) = delivery.told.sealed else { return Ok(0) };
     let json = serde_json::json!({
         "evidence_id": finalized.evidence_id, "envelope_digest": finalized.envelope_digest, "head": finalized.head,
     });
     arguments.target.answer(&json, &line(&format!("sealed {}", finalized.envelope_digest)))
+}
+
+fn parse_result(text: &str) -> Result<&'static str, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "succeeded" | "success" | "passed" => Ok("succeeded"),
+        "failed" | "failure" | "unstable" => Ok("failed"),
+        "aborted" | "cancelled" | "canceled" => Ok("aborted"),
+        _ => Err("succeeded, failed or aborted expected".to_owned()),
+    }
 }
 
 #[derive(Args)]

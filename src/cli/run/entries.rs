@@ -72,7 +72,7 @@ pub(super) fn step(arguments: &StepArguments) -> Result<u8, Failure> {
     if !arguments.artifact_id.is_empty() {
         entry.insert("artifact_ids", arguments.artifact_id.clone());
     }
-    arguments.target.append_or(entry, ("kind", "command"))
+    arguments.target.append(entry)
 }
 
 #[derive(Args)]

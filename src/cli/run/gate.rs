@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::super::exit::Failure;
+use super::super::exit::{Failure, UNAVAILABLE};
 use super::super::quantity::Period;
 use super::super::style::{DOUBT, RESET, printable};
 use super::{Target, line};
@@ -62,6 +62,11 @@ fn open(arguments: &GateArguments, reason: &str) -> Result<u8, Failure> {
     let run = arguments.target.run.clone();
     let wait = Duration::from_millis(u64::try_from(arguments.wait.ms).unwrap_or_default());
     let (shown_run, shown_reason) = (printable(&run), printable(reason));
+    // What waits of the run comes first.
+    let before = arguments.target.report(|_| ())?;
+    if before.unsent.is_some() {
+        return Err(Failure::new(UNAVAILABLE, "the service is away, and nobody can be asked"));
+    }
     let gate = arguments.target.server.ask(|client| async move {
         let gate = client.open_gate(&run, &members).await?;
         let gate_id = printable(&gate.gate_id);
@@ -76,6 +81,10 @@ fn open(arguments: &GateArguments, reason: &str) -> Result<u8, Failure> {
     Ok(if approved { 0 } else { NOT_APPROVED })
 }
 
+fn waited_for(started: Instant, wait: Duration) -> bool {
+    started.elapsed() >= wait
+}
+
 async fn wait_for(client: &Client, run: &str, opened: Gate, wait: Duration) -> Result<Gate, ClientError> {
     let started = Instant::now();
     let mut gate = opened;
@@ -85,7 +94,17 @@ async fn wait_for(client: &Client, run: &str, opened: Gate, wait: Duration) -> R
             break;
         }
         let seconds = u8::try_from(left.as_secs().clamp(1, 30)).unwrap_or(30);
-        gate = client.gate(run, &gate.gate_id, seconds).await?;
+        gate = match client.gate(run, &gate.gate_id, seconds).await {
+            // It comes back, and the gate with it.
+            Err(ClientError::Away { why, .. }) if !waited_for(started, wait) => {
+                anstream::eprintln!(
+                    "{DOUBT}still waiting:{RESET} the service does not answer ({})",
+                    printable(&why)
+                );
+                gate
+            }
+            answered => answered?,
+        };
     }
     Ok(gate)
 }

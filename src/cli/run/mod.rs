@@ -7,14 +7,18 @@ mod open;
 
 use clap::{Args, Subcommand};
 
-use super::exit::{Failure, answer, answer_json};
+use super::exit::{Failure, UNAVAILABLE, answer, answer_json};
 use super::server::ServerArguments;
+use super::spooling::{SpoolArguments, tell};
 use super::style::printable;
-use crate::client::{Appended, ClientError};
+use crate::client::report::{Delivery, Reporter, Unsent};
 use crate::evidence::canonical::Object;
 
+/// The service refused what was asked.
+const REFUSED: u8 = 1;
+
 /// Reports a run to the service, piece by piece. `open` prints the run's evidence_id; the others take it from --run or
-/// $SEALSTONE_RUN. What a command acknowledges is durable.
+/// $SEALSTONE_RUN. What a command acknowledges is durable: with the service, or, while that is away, in the spool.
 #[derive(Args)]
 #[command(after_help = RUN_HELP)]
 pub(super) struct RunArguments {
@@ -30,7 +34,8 @@ Example:
   sealstone run observe coverage 0.93 --basis widget
   sealstone run finalize succeeded
 
-Exit status: 0 recorded, 1 the service refused, 64 wrong arguments, 66 cannot read, 69 the service is away.";
+Exit status: 0 recorded, or spooled because the service is away (standard error says so); 1 the service refused; 64 wrong
+arguments; 66 cannot read; 69 neither the service nor the spool took it. `gate` and `abort` need the service.";
 
 #[derive(Subcommand)]
 enum RunCommand {
@@ -55,7 +60,7 @@ enum RunCommand {
 /// Which run, and where.
 #[derive(Args)]
 struct Target {
-    /// evidence_id or run_id
+    /// evidence_id, run_id or PROJECT/RUN_ID
     #[arg(long, value_name = "ID", env = "SEALSTONE_RUN")]
     run: String,
     /// Print the answer as JSON
@@ -63,6 +68,8 @@ struct Target {
     json: bool,
     #[command(flatten)]
     server: ServerArguments,
+    #[command(flatten)]
+    spool: SpoolArguments,
 }
 
 pub(super) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
@@ -81,40 +88,23 @@ pub(super) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
 impl Target {
     /// Records one entry, and says where it stands now.
     fn append(&self, entry: Object<'static>) -> Result<u8, Failure> {
-        let run = self.run.clone();
-        self.told(self.server.ask(|client| async move { client.append(&run, &[entry], None).await }))
-    }
-
-    /// The same; if only that member is missing, with it.
-    fn append_or(&self, entry: Object<'static>, member: (&'static str, &'static str)) -> Result<u8, Failure> {
-        let run = self.run.clone();
-        let appended = self.server.ask(|client| async move {
-            let (name, value) = member;
-            let missing = format!("/{name}");
-            match client.append(&run, std::slice::from_ref(&entry), None).await {
-                Err(ClientError::Refused { pointer: Some(pointer), .. })
-                    if pointer == missing && entry.get(name).is_none() =>
-                {
-                    let mut entry = entry;
-                    entry.insert(name, value);
-                    client.append(&run, &[entry], None).await
-                }
-                appended => appended,
-            }
-        });
-        self.told(appended)
-    }
-
-    fn told(&self, appended: Result<Appended, Failure>) -> Result<u8, Failure> {
-        let Appended { entries, head } = appended?;
-        let receipt = entries.first().ok_or_else(|| {
-            Failure::new(super::exit::UNAVAILABLE, ClientError::Answer { why: "no entry in it".into() })
-        })?;
-        let told = match (receipt.seq, receipt.entry_hash) {
+        let Some(told) = self.report(|reporter| reporter.record(entry, None))?.told.appended else {
+            return Ok(0);
+        };
+        let Some(receipt) = told.entries.first() else { return Ok(0) };
+        let text = match (receipt.seq, receipt.entry_hash) {
             (Some(seq), Some(entry_hash)) => format!("{seq}:{entry_hash}\n"),
             _ => format!("noted at {}\n", receipt.pos),
         };
-        self.answer(&serde_json::json!({ "pos": receipt.pos, "seq": receipt.seq, "entry_hash": receipt.entry_hash, "head": head }), &told)
+        let json = serde_json::json!({
+            "pos": receipt.pos, "seq": receipt.seq, "entry_hash": receipt.entry_hash, "head": told.head,
+        });
+        self.answer(&json, &text)
+    }
+
+    /// Tells the service something, behind all that waits of the run.
+    fn report(&self, tell: impl FnOnce(&Reporter)) -> Result<Delivery, Failure> {
+        report(&self.server, &self.spool, &self.run, tell)
     }
 
     fn answer(&self, json: &serde_json::Value, text: &str) -> Result<u8, Failure> {
@@ -124,6 +114,26 @@ impl Target {
         }
         Ok(0)
     }
+}
+
+/// Tells the service something of a run, behind all that waits of it. What was told is with the service, or in the spool.
+fn report(
+    server: &ServerArguments,
+    spool: &SpoolArguments,
+    run: &str,
+    told: impl FnOnce(&Reporter),
+) -> Result<Delivery, Failure> {
+    let reporter = spool.reporter(server, run)?;
+    told(&reporter);
+    let delivery = spool.finish(&reporter)?;
+    if let [why] = delivery.told.refused.as_slice() {
+        return Err(Failure::new(REFUSED, why));
+    }
+    if let Some(Unsent { path: None, why, .. }) = &delivery.unsent {
+        return Err(Failure::new(UNAVAILABLE, format!("neither the service nor the spool took it: {why}")));
+    }
+    tell(&delivery, run, false);
+    Ok(delivery)
 }
 
 /// JSON if it is some, else the text itself.

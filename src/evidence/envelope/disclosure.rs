@@ -82,6 +82,19 @@ impl PrivateMembers {
         Ok(Self { patterns })
     }
 
+    /// Of these pointers, those that name none of these members, nor anything in or around one; `*` alone as what it stands for.
+    pub fn apart<'t>(&self, pointers: impl IntoIterator<Item = &'t str>) -> Vec<String> {
+        let each = |text: &str| match text {
+            "*" => Kind::ALL.into_iter().flat_map(all_pointers).collect(),
+            _ => vec![text.to_owned()],
+        };
+        // What is no pointer names nothing that could be meant.
+        let meets = |text: &str| {
+            Pattern::parse(text).is_some_and(|one| self.patterns.iter().any(|own| own.meets(&one)))
+        };
+        pointers.into_iter().flat_map(each).filter(|text| !meets(text)).collect()
+    }
+
     /// Takes the private values out of the element that will be the `index`-th of its section, and leaves commitments; without an
     /// index those that would be private at any.
     /// `salt` gives 16 fresh random bytes at each call.
@@ -144,11 +157,30 @@ impl Pattern {
         let path = path.into_iter().map(|token| (token != "*").then_some(token)).collect();
         Some(Self { kind, index, path })
     }
+
+    /// Whether something in an envelope can be named by both, or be in what the other names.
+    fn meets(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Option<String>, &Option<String>)| match (one, other) {
+            (Some(one), Some(other)) => one == other,
+            (Some(token), None) | (None, Some(token)) => pointer::index(token).is_some(),
+            (None, None) => true,
+        };
+        self.kind == other.kind
+            && self.index.zip(other.index).is_none_or(|(one, other)| one == other)
+            && self.path.iter().zip(&other.path).all(same)
+    }
 }
 
 fn all_private(kind: Kind) -> impl Iterator<Item = Pattern> {
     let private = kind.members().iter().filter(|member| member.private);
     private.map(move |member| Pattern { kind, index: None, path: vec![Some(member.name.to_owned())] })
+}
+
+/// Pointers to the same.
+fn all_pointers(kind: Kind) -> impl Iterator<Item = String> {
+    let element = if kind.is_single() { kind.section().to_owned() } else { format!("{}/*", kind.section()) };
+    let private = kind.members().iter().filter(|member| member.private);
+    private.map(move |member| format!("{element}/{}", member.name))
 }
 
 /// The kind, the index (`*` for a section that has none) and the path inside the element.

@@ -16,5 +16,6 @@ pub(crate) use disclosure::{commitment_bytes, locate};
 pub use free::{Place, Rewrite, rewrite};
 pub use kind::Kind;
 pub(crate) use model::RESULTS;
+pub use model::{OF_THE_FINISHED, OF_THE_SERVICE};
 pub use text::{CANONICALIZATION, ENVELOPE_FORMAT, SEALED_FORMAT};
 pub(crate) use text::{EnvelopeParts, envelope_text, list};

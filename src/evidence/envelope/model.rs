@@ -64,6 +64,22 @@ pub(crate) const COMMON: &[Member] =
 /// What every element gets when it is recorded.
 pub(crate) const RECORDED: &[Member] = &[must("seq", Form::Count), must("recorded_at", Form::Time)];
 
+/// What the service alone sets, whatever the element.
+pub const OF_THE_SERVICE: &[&str] = &[
+    "actor",
+    "evidence_id",
+    "log",
+    "project_seq",
+    "recorded_at",
+    "reported_by",
+    "resolved_at",
+    "seq",
+    "sequence",
+];
+
+/// What is known of a step only when it is finished.
+pub const OF_THE_FINISHED: &[&str] = &["status", "exit_code", "finished_at", "duration_ms"];
+
 const RUN: &[Member] = &[
     must("run_id", Form::Id),
     must("evidence_id", Form::Id),

@@ -7,8 +7,8 @@ use super::schema::{
     path_id, period, refer, short_id, text, time, uuid, with,
 };
 use crate::events::Preset;
-use crate::evidence::envelope::{Kind, RESULTS};
-use crate::journal::{OF_THE_FINISHED, OF_THE_SERVICE, State};
+use crate::evidence::envelope::{Kind, OF_THE_FINISHED, OF_THE_SERVICE, RESULTS};
+use crate::journal::State;
 use crate::service::Role;
 
 /// The published schemas, by the names that they have here and their files.
@@ -135,6 +135,7 @@ fn summary() -> Value {
 
 fn snapshot() -> Value {
     let waiting = with(summary(), ["pending_steps", "open_gates"].map(|name| (name, many(any_object()))));
+    let waiting = with(waiting, [("idle_timeout", period())]);
     maybe(waiting, [("envelope", refer("Envelope")), ("progress", refer("Event"))])
 }
 

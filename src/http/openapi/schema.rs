@@ -6,6 +6,7 @@ use crate::evidence::canonical::MAX_SAFE_INTEGER;
 use crate::evidence::envelope::limits::{MAX_REPORTER_BYTES, MAX_TEXT_BYTES};
 use crate::evidence::envelope::model::{Form, Member};
 use crate::evidence::envelope::{DEFAULT_PRIVATE, Kind};
+use crate::journal::{MAX_POINTER_BYTES, MAX_POINTERS};
 
 /// What an id is (`is_id`), but for its length.
 pub(super) const ID: &str = "^[A-Za-z0-9][A-Za-z0-9._:-]*$";
@@ -83,9 +84,12 @@ pub(in crate::http) fn scope() -> Value {
     either(one_of(["*"]), json!({ "type": "string", "pattern": SCOPE, "maxLength": 130 }))
 }
 
-/// A pointer to what may be withheld; `*` in it is any index.
-pub(in crate::http) fn pointer() -> Value {
-    json!({ "type": "string", "pattern": "^/", "maxLength": 512, "examples": DEFAULT_PRIVATE })
+/// Pointers to what may be withheld, in which `*` is any index; or all that may be.
+pub(in crate::http) fn private() -> Value {
+    let max_bytes = MAX_POINTER_BYTES;
+    let pointer =
+        json!({ "type": "string", "pattern": "^/", "maxLength": max_bytes, "examples": DEFAULT_PRIVATE });
+    either(some(0, MAX_POINTERS, pointer), one_of(["*"]))
 }
 
 /// Seconds.

@@ -1,0 +1,231 @@
+//! `sealstone exec`: a command recorded as a step, and sealed on this machine or by a service.
+
+mod local;
+mod remote;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::local_key;
+use super::machine::{now, random};
+use super::server::ServerArguments;
+use super::spooling::{SpoolArguments, warn};
+use crate::client::report::{LogPlace, Reporter};
+use crate::evidence::envelope::{DEFAULT_PRIVATE, PrivateMembers};
+use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
+
+/// The evidence could not be made, and `--require-evidence` was given.
+const NO_EVIDENCE: u8 = 125;
+
+/// Runs a command as a step, passes its output and its exit status on, and seals what it did: into a file here, or by the service that
+/// --server names. With --run it is a step of a run that is open there. What becomes of the evidence never changes the exit status, unless
+/// --require-evidence is given.
+#[derive(Args)]
+#[command(after_help = EXEC_HELP)]
+pub(crate) struct ExecArguments {
+    /// Name of the step (default: that of the program)
+    #[arg(long, value_name = "ID")]
+    step: Option<String>,
+    /// Kind of the step: command, lint, test, build, deploy …
+    #[arg(long, value_name = "KIND", default_value = "command")]
+    kind: String,
+    /// Project (default: owner and name of the git remote, else the directory)
+    #[arg(long, value_name = "NAME", env = "SEALSTONE_PROJECT")]
+    project: Option<String>,
+    /// Name of the run (default: a fresh UUID)
+    #[arg(long, value_name = "ID")]
+    run_id: Option<String>,
+    /// Make it a step of this run, which is open at the service: evidence_id, run_id or PROJECT/RUN_ID
+    #[arg(long, value_name = "RUN", env = "SEALSTONE_RUN", conflicts_with_all = ["run_id", "intent", "label", "private"])]
+    run: Option<String>,
+    /// What was asked for, in words
+    #[arg(long, value_name = "TEXT")]
+    intent: Option<String>,
+    /// A label of the run; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
+    /// A file that the command makes, recorded by its digest; repeatable
+    #[arg(long, value_name = "[ID=]PATH", value_parser = parse_artifact)]
+    artifact: Vec<ArtifactFile>,
+    /// A JUnit XML report that the command makes, recorded with what it says; of a directory each *.xml in it; repeatable
+    #[arg(long, value_name = "PATH")]
+    junit: Vec<PathBuf>,
+    /// Keep what the command writes in this file too
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Withhold what this pointer names, in place of the default, and keep it nowhere; * in it is any index, "*" alone all that may be; repeatable
+    #[arg(long, value_name = "POINTER")]
+    private: Vec<String>,
+    /// The sealed envelope (default: sealstone-evidence/EVIDENCE_ID.json; with --server only where this names a file)
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Signing key (default: ~/.local/share/sealstone/key.pem, made at first use)
+    #[arg(long, value_name = "FILE", env = "SEALSTONE_KEY")]
+    key: Option<OsString>,
+    /// Exit 125 if the evidence cannot be made
+    #[arg(long)]
+    require_evidence: bool,
+    /// Say nothing but what went wrong
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    server: ServerArguments,
+    #[command(flatten)]
+    spool: SpoolArguments,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+const EXEC_HELP: &str = "\
+Exit status: that of the command; 127 not found, 126 not executable, 128+n ended by signal n.
+125 with --require-evidence if there is no evidence; 64 wrong arguments, before anything is run.
+
+Withheld by default: /execution/steps/*/command and /run/trigger/actor. The sealed file still discloses them;
+`sealstone pack` makes a copy that does not. What --private names is in the file as a commitment only.";
+
+impl ExecArguments {
+    /// The run that is joined.
+    fn run(&self) -> Option<&str> {
+        self.run.as_deref().filter(|run| !run.is_empty())
+    }
+
+    /// Where the key is; an empty variable, as CI systems like to set them, is none.
+    fn key_path(&self) -> Result<PathBuf, Failure> {
+        let given = self.key.as_ref().filter(|key| !key.is_empty()).map(PathBuf::from);
+        given.map_or_else(local_key::default_path, Ok)
+    }
+}
+
+pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
+    let private = match arguments.private.as_slice() {
+        [] => PrivateMembers::parse(DEFAULT_PRIVATE),
+        pointers => PrivateMembers::parse(pointers.iter().map(String::as_str)),
+    };
+    let command = Command {
+        command: arguments.command.clone(),
+        step_id: arguments.step.clone(),
+        kind: arguments.kind.clone(),
+        project: arguments.project.clone().filter(|project| !project.is_empty()),
+        run_id: arguments.run_id.clone(),
+        intent: arguments.intent.clone(),
+        labels: arguments.label.clone(),
+        private: private.map_err(Failure::usage)?,
+        private_named: arguments.private.clone(),
+    };
+    let directory = std::env::current_dir().unwrap_or_default();
+    let surroundings = Surroundings {
+        now: &now,
+        salt: &random,
+        directory: &directory,
+        ci: std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false"),
+        evidence_id: fresh_evidence_id(),
+    };
+    check_where_to_write(&arguments)?;
+    let subject = Subject::of_current_directory().unwrap_or_else(|why| {
+        warn(&format!("the checkout is not recorded; git says: {why}"));
+        None
+    });
+    let recording = Recording::open(command, subject.as_ref(), &surroundings).map_err(Failure::usage)?;
+    if arguments.server.is_named() || arguments.run().is_some() {
+        remote::run(&arguments, recording)
+    } else {
+        local::run(&arguments, recording, &surroundings.evidence_id)
+    }
+}
+
+/// Standard output is taken, and a key that is written over is lost, and with it the power to seal.
+fn check_where_to_write(arguments: &ExecArguments) -> Result<(), Failure> {
+    let key = arguments.key_path().ok().and_then(|key| fs::canonicalize(key).ok());
+    for path in [&arguments.out, &arguments.log].into_iter().flatten() {
+        if path == Path::new("-") {
+            return Err(Failure::usage("standard output is the command's; name a file"));
+        }
+        if key.is_some() && fs::canonicalize(path).ok() == key {
+            return Err(Failure::usage(format!("{} is the signing key; nothing was run", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Runs the command; only the operating system's refusal to let us watch it is an error. What it writes goes into the log, and to who is
+/// told of it, `told`, by whom it can be ended, too.
+fn execute(
+    arguments: &ExecArguments,
+    told: Option<(&Reporter, LogPlace)>,
+) -> Result<(Execution, Log), Failure> {
+    let file = arguments.log.as_ref().and_then(|path| {
+        File::create(path)
+            .inspect_err(|error| warn(&format!("cannot write the log {}: {error}", path.display())))
+            .ok()
+    });
+    let is_kept = file.is_some() || told.is_none();
+    let log = Arc::new(Mutex::new(Log::new(file)));
+    let (reporter, place) = told.unzip();
+    let (of_sink, of_abort, into) = (reporter.cloned().zip(place), reporter.cloned(), Arc::clone(&log));
+    let sink: exec::Sink = Arc::new(move |stream, bytes| {
+        if is_kept {
+            into.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+        }
+        if let Some((reporter, place)) = &of_sink {
+            reporter.log(place, stream, bytes);
+        }
+    });
+    let abort = async {
+        match of_abort {
+            Some(reporter) => reporter.abort_requested().await,
+            None => std::future::pending().await,
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let execution =
+        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, sink, abort, &now)));
+    let execution =
+        execution.map_err(|error| Failure::new(NO_EVIDENCE, format!("cannot watch the command: {error}")))?;
+    if let exec::Ended::NotStarted(error) = &execution.ended {
+        let program = arguments.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+        warn(&format!("cannot run {program}: {error}"));
+    }
+    let mut log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Err(error) = log.finish() {
+        warn(&format!("the log is not complete: {error}"));
+    }
+    Ok((execution, log))
+}
+
+/// Records what the command made. One that never began made nothing: what lies there is older.
+fn record_files(arguments: &ExecArguments, recording: &mut Recording<'_>, execution: &Execution) {
+    if matches!(execution.ended, exec::Ended::NotStarted(_)) {
+        return;
+    }
+    for file in &arguments.artifact {
+        if let Err(why) = recording.artifact(file) {
+            warn(&format!("artifact {} is not recorded: {why}", file.path.display()));
+        }
+    }
+    for why in recording.junit(&arguments.junit, execution.started_at) {
+        warn(&format!("JUnit report {why}"));
+    }
+}
+
+fn fresh_evidence_id() -> String {
+    let ms = u64::try_from(now().unix_ms()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(ms, &random()).into_uuid().to_string()
+}
+
+pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE expected, like team=core")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn parse_artifact(text: &str) -> Result<ArtifactFile, String> {
+    Ok(match text.split_once('=') {
+        Some((id, path)) => ArtifactFile { artifact_id: Some(id.to_owned()), path: path.into() },
+        None => ArtifactFile { artifact_id: None, path: text.into() },
+    })
+}

@@ -1,0 +1,106 @@
+//! The directory of spool files: names, order, how much there is.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use super::cipher::SpoolKey;
+use super::file::{Header, Random, SpoolError, SpoolFile};
+use crate::evidence::time::Timestamp;
+
+/// What waits to be sent.
+const WAITING: &str = "spool";
+/// What its producer is still writing.
+const GROWING: &str = "spooling";
+/// What has something in it that the service refused.
+const REFUSED: &str = "refused";
+
+/// Where spool files are, how much of them there may be, and what they are written with.
+#[derive(Clone)]
+pub(crate) struct Spool {
+    pub(crate) directory: PathBuf,
+    pub(crate) key: SpoolKey,
+    /// Of all files together; what would go beyond it is not kept.
+    pub(crate) max_bytes: u64,
+    pub(crate) random: Random,
+}
+
+/// A file that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) path: PathBuf,
+    pub(crate) header: Header,
+    /// Its producer may still be at it.
+    pub(crate) is_growing: bool,
+}
+
+impl Spool {
+    /// A new file behind all others. Durable once this returns.
+    pub(crate) fn create(&self, server: &str, run: &str, now: Timestamp) -> Result<SpoolFile, SpoolError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let last = names(&self.directory)?.into_iter().filter_map(|path| number(&path)).max();
+        let number =
+            u64::try_from(now.unix_ms()).unwrap_or_default().max(last.map_or(0, |n| n.saturating_add(1)));
+        let [a, b, c, d, ..] = (self.random)();
+        let name = format!("{number:014}-{a:02x}{b:02x}{c:02x}{d:02x}.{GROWING}");
+        let header = Header::new(server, run, &self.key, &self.random);
+        SpoolFile::create(self.directory.join(name), header, &self.key, self.random.clone())
+    }
+
+    /// A file that waits.
+    pub(crate) fn open(&self, path: &Path) -> Result<SpoolFile, SpoolError> {
+        SpoolFile::open(path, &self.key, self.random.clone())
+    }
+
+    /// How many bytes all files have; 0 if that cannot be told.
+    pub(crate) fn bytes(&self) -> u64 {
+        let sizes = names(&self.directory).unwrap_or_default();
+        sizes.iter().filter_map(|path| Some(fs::metadata(path).ok()?.len())).fold(0, u64::saturating_add)
+    }
+
+    /// What waits, the oldest first.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        waiting_in(&self.directory).unwrap_or_default()
+    }
+}
+
+/// What waits in a directory, the oldest first; empty where there is none.
+pub(crate) fn waiting_in(directory: &Path) -> io::Result<Vec<Waiting>> {
+    let mut paths = match names(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names?,
+    };
+    paths.retain(|path| is(path, WAITING) || is(path, GROWING));
+    paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    let read = |path: PathBuf| {
+        let (header, _) = Header::read(&path).ok()?;
+        Some(Waiting { header, is_growing: is(&path, GROWING), path })
+    };
+    Ok(paths.into_iter().filter_map(read).collect())
+}
+
+impl SpoolFile {
+    /// Its producer is done: it waits for who sends it.
+    pub(crate) fn leave(&mut self) -> io::Result<()> {
+        self.rename(self.path().with_extension(WAITING))
+    }
+
+    /// All was answered, and something refused: it is kept for who asks why, and sent no more.
+    pub(crate) fn set_aside(&mut self) -> io::Result<()> {
+        self.rename(self.path().with_extension(REFUSED))
+    }
+}
+
+fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let known = |path: &PathBuf| number(path).is_some();
+    Ok(fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.path())).filter(known).collect())
+}
+
+fn is(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+fn number(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.split_once('-')?.0.parse().ok()
+}

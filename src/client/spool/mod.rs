@@ -1,0 +1,13 @@
+//! The spool: what the service did not acknowledge, on this machine's disk, until it does.
+//!
+//! A file holds what one producer had to tell of one run, in order. It is sealed with a key that is not in it (of the token, or of this
+//! machine), so that nothing private lies on a build machine in the clear. Its name says when it was begun: files of one run are sent in
+//! the order of their names.
+
+mod cipher;
+mod directory;
+mod file;
+
+pub(crate) use cipher::{KeySource, SpoolKey};
+pub(crate) use directory::{Spool, Waiting, waiting_in};
+pub(crate) use file::{Header, SpoolError, SpoolFile};
