@@ -171,12 +171,19 @@ impl<'s> Recording<'s> {
         let (reports, mut told) = read_reports(paths, &self.command.step_id(), began);
         for report in reports {
             let id = report.artifact.text("artifact_id").unwrap_or_default().to_owned();
-            let recorded = self.push_artifact(report.artifact).and_then(|()| {
-                let mut observations = report.observations.into_iter();
-                observations.try_for_each(|members| self.push(Kind::Observation, members))
-            });
-            if let Err(error) = recorded {
-                told.push(format!("{id}: {error}"));
+            // One that was named as an artifact too is recorded already.
+            let known = self.artifacts.contains(&report.artifact);
+            let recorded = if known { Ok(()) } else { self.push_artifact(report.artifact) };
+            let mut observations = report.observations.into_iter();
+            let recorded = recorded
+                .and_then(|()| observations.try_for_each(|members| self.push(Kind::Observation, members)));
+            match recorded {
+                Ok(()) => {}
+                Err(error @ RecordError::RunFull { .. }) => {
+                    told.push(format!("{id}, and what follows: {error}"));
+                    break;
+                }
+                Err(error) => told.push(format!("{id}: {error}")),
             }
         }
         self.unread_reports.clone_from(&told);
@@ -245,12 +252,9 @@ impl<'s> Recording<'s> {
         }
     }
 
-    /// One that is recorded already, and is the same, is not recorded again.
     fn push_artifact(&mut self, members: Object<'static>) -> Result<(), RecordError> {
-        if !self.artifacts.contains(&members) {
-            self.push(Kind::Artifact, members.clone())?;
-            self.artifacts.push(members);
-        }
+        self.push(Kind::Artifact, members.clone())?;
+        self.artifacts.push(members);
         Ok(())
     }
 
