@@ -75,7 +75,7 @@ impl SpoolArguments {
         let client = server.client(once)?;
         let spool = self.spool(server.token());
         let spool = spool.inspect_err(|failure| warn(&format!("there is no spool: {}", failure.message())));
-        let reporting = Reporting { client, run: run.to_owned(), spool: spool.ok(), now };
+        let reporting = Reporting { client, run: run.to_owned(), spool: spool.ok(), now: Box::new(now) };
         Reporter::start(reporting).map_err(|error| Failure::new(UNAVAILABLE, error))
     }
 

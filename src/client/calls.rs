@@ -86,6 +86,8 @@ pub struct Gate {
     pub state: String,
     /// `approved`, `rejected` or `unanswered`.
     pub decision: Option<String>,
+    /// What was said about it.
+    pub comment: Option<String>,
 }
 
 /// Some of the runs of a service.

@@ -59,6 +59,8 @@ mod projects;
 mod redaction;
 #[cfg(all(feature = "client", feature = "service"))]
 mod rotation;
+#[cfg(feature = "client")]
+mod run_context;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
