@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
+use super::detected::detected;
 use super::exit::Failure;
 use super::input::read_keyring;
 use super::local_key;
@@ -19,7 +20,7 @@ use crate::evidence::key::SigningKey;
 use crate::evidence::keyring::{Keyring, Terms};
 use crate::evidence::seal::Sealed;
 use crate::evidence::verify::{Held, verify};
-use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
+use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Surroundings};
 use crate::files::{directory_of, write_durably};
 
 /// The evidence could not be made, and `--require-evidence` was given.
@@ -38,7 +39,7 @@ pub(crate) struct ExecArguments {
     /// Kind of the step: command, lint, test, build, deploy …
     #[arg(long, value_name = "KIND", default_value = "command")]
     kind: String,
-    /// Project (default: owner and name of the git remote, else the directory)
+    /// Project (default: owner and name of the repository, else the directory)
     #[arg(long, value_name = "NAME", env = "SEALSTONE_PROJECT")]
     project: Option<String>,
     /// Name of the run (default: a fresh UUID)
@@ -80,6 +81,9 @@ const EXEC_HELP: &str = "\
 Exit status: that of the command; 127 not found, 126 not executable, 128+n ended by signal n.
 125 with --require-evidence if there is no evidence; 64 wrong arguments, before anything is run.
 
+Recorded with it: the git checkout, and of GitHub Actions, GitLab CI, Buildkite, CircleCI, Azure Pipelines, Jenkins and
+Tekton what they tell of the pipeline.
+
 Withheld by default: /execution/steps/*/command and /run/trigger/actor. The sealed file still discloses them;
 `sealstone pack` makes a copy that does not.";
 
@@ -106,20 +110,15 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         labels: arguments.label.clone(),
         private: private.map_err(Failure::usage)?,
     };
-    let directory = std::env::current_dir().unwrap_or_default();
-    let surroundings = Surroundings {
-        now: &now,
-        salt: &random,
-        directory: &directory,
-        ci: std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false"),
-        evidence_id: fresh_evidence_id(),
-    };
     check_where_to_write(&arguments)?;
-    let subject = Subject::of_current_directory().unwrap_or_else(|why| {
+    let checkout = exec::checkout().unwrap_or_else(|why| {
         warn(&format!("the checkout is not recorded; git says: {why}"));
         None
     });
-    let recording = Recording::open(command, subject.as_ref(), &surroundings).map_err(Failure::usage)?;
+    let detected = detected(checkout);
+    let surroundings =
+        Surroundings { now: &now, salt: &random, detected: &detected, evidence_id: fresh_evidence_id() };
+    let recording = Recording::open(command, &surroundings).map_err(Failure::usage)?;
     let prepared = Evidence::prepare(&arguments, &surroundings.evidence_id);
     if let (Err(failure), true) = (&prepared, arguments.require_evidence) {
         return Err(Failure::new(NO_EVIDENCE, format!("{}; nothing was run", failure.message())));

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 
 use super::artifact::ArtifactFile;
 use super::child::{Ended, Execution};
-use super::described::described;
+use super::described::{Reach, described};
+use super::detect::Detected;
 use super::log::Log;
 use super::names::path_id;
-use super::subject::{Subject, default_project};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
 use crate::evidence::envelope::{Kind, PrivateMembers};
@@ -20,9 +20,7 @@ use crate::evidence::time::Timestamp;
 pub(crate) struct Surroundings<'s> {
     pub(crate) now: &'s dyn Fn() -> Timestamp,
     pub(crate) salt: &'s dyn Fn() -> [u8; 16],
-    pub(crate) directory: &'s std::path::Path,
-    /// Whether a CI system runs this.
-    pub(crate) ci: bool,
+    pub(crate) detected: &'s Detected,
     /// A fresh UUIDv7.
     pub(crate) evidence_id: String,
 }
@@ -59,11 +57,7 @@ pub(crate) struct Recording<'s> {
 
 impl<'s> Recording<'s> {
     /// Opens the run. An error says which of what the user gave cannot be recorded.
-    pub(crate) fn open(
-        command: Command,
-        subject: Option<&Subject>,
-        surroundings: &'s Surroundings<'s>,
-    ) -> Result<Self, RecordError> {
+    pub(crate) fn open(command: Command, surroundings: &'s Surroundings<'s>) -> Result<Self, RecordError> {
         let mut recording = Self {
             record: Record::new(),
             command,
@@ -73,7 +67,7 @@ impl<'s> Recording<'s> {
         };
         // A dry run of the step shows now, and not after an hour, that its names cannot be recorded.
         let mut rehearsal = Record::new();
-        let run = recording.run_members(subject);
+        let run = recording.run_members();
         for (kind, members) in [(Kind::Run, run.clone()), (Kind::Step, recording.step_names())] {
             rehearsal
                 .push(kind, members, (surroundings.now)(), &recording.command.private, &mut || [0; 16])?;
@@ -147,17 +141,15 @@ impl<'s> Recording<'s> {
         self.record.push(kind, members, now, &self.command.private, salt).map(drop)
     }
 
-    fn run_members(&self, subject: Option<&Subject>) -> Object<'static> {
-        let id = &self.surroundings.evidence_id;
+    fn run_members(&self) -> Object<'static> {
+        let (id, detected) = (&self.surroundings.evidence_id, self.surroundings.detected);
         let project = self.command.project.clone();
-        let project = project.unwrap_or_else(|| default_project(subject, self.surroundings.directory));
         let mut run = Object::from_iter([
             ("evidence_id", id.clone()),
             ("run_id", self.command.run_id.clone().unwrap_or_else(|| id.clone())),
-            ("project", project),
+            ("project", project.unwrap_or_else(|| detected.project.clone())),
         ]);
-        let told =
-            described(self.surroundings.ci, subject, self.command.intent.as_deref(), &self.command.labels);
+        let told = described(detected, Reach::Job, self.command.intent.as_deref(), &self.command.labels);
         for (name, value) in told.iter() {
             run.insert(name.to_owned(), value.clone());
         }
