@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use super::artifact::ArtifactFile;
 use super::child::{AskedBy, Ended, Execution};
-use super::described::described;
+use super::described::{Reach, described};
+use super::detect::Detected;
 use super::junit::read_reports;
 use super::log::Log;
 use super::names::path_id;
-use super::subject::{Subject, default_project};
 use crate::client::report::{Again, LogPlace, Reporter};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
@@ -23,9 +23,7 @@ use crate::evidence::time::Timestamp;
 pub(crate) struct Surroundings<'s> {
     pub(crate) now: &'s dyn Fn() -> Timestamp,
     pub(crate) salt: &'s dyn Fn() -> [u8; 16],
-    pub(crate) directory: &'s std::path::Path,
-    /// Whether a CI system runs this.
-    pub(crate) ci: bool,
+    pub(crate) detected: &'s Detected,
     /// A fresh UUIDv7.
     pub(crate) evidence_id: String,
 }
@@ -52,16 +50,14 @@ impl Command {
         self.step_id.clone().unwrap_or_else(|| path_id(&program, "command"))
     }
 
-    fn run_members(&self, subject: Option<&Subject>, surroundings: &Surroundings<'_>) -> Object<'static> {
-        let id = &surroundings.evidence_id;
-        let project = self.project.clone();
-        let project = project.unwrap_or_else(|| default_project(subject, surroundings.directory));
+    fn run_members(&self, surroundings: &Surroundings<'_>) -> Object<'static> {
+        let (id, detected) = (&surroundings.evidence_id, surroundings.detected);
         let mut run = Object::from_iter([
             ("evidence_id", id.clone()),
             ("run_id", self.run_id.clone().unwrap_or_else(|| id.clone())),
-            ("project", project),
+            ("project", self.project.clone().unwrap_or_else(|| detected.project.clone())),
         ]);
-        let told = described(surroundings.ci, subject, self.intent.as_deref(), &self.labels);
+        let told = described(detected, Reach::Job, self.intent.as_deref(), &self.labels);
         for (name, value) in told.iter() {
             run.insert(name.to_owned(), value.clone());
         }
@@ -91,12 +87,8 @@ pub(crate) struct Recording<'s> {
 
 impl<'s> Recording<'s> {
     /// Of a command that has not begun. An error says which of what the user gave cannot be recorded: now, and not after an hour.
-    pub(crate) fn open(
-        command: Command,
-        subject: Option<&Subject>,
-        surroundings: &'s Surroundings<'s>,
-    ) -> Result<Self, RecordError> {
-        let run = command.run_members(subject, surroundings);
+    pub(crate) fn open(command: Command, surroundings: &'s Surroundings<'s>) -> Result<Self, RecordError> {
+        let run = command.run_members(surroundings);
         let mut recording = Self {
             destination: Destination::Here(Box::default()),
             run,

@@ -20,6 +20,8 @@ mod config;
 mod crash;
 #[cfg(feature = "service")]
 mod crowd;
+#[cfg(all(feature = "client", feature = "service"))]
+mod detect;
 #[cfg(feature = "service")]
 mod documented;
 #[cfg(all(feature = "client", feature = "service"))]
