@@ -383,6 +383,7 @@ fn lock(file: &File) -> Result<(), SpoolError> {
 #[allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::arithmetic_side_effects,
     reason = "a test fails by a panic"
 )]
