@@ -3,8 +3,8 @@
 mod artifact;
 mod child;
 mod described;
-mod junit;
 mod detect;
+mod junit;
 mod log;
 mod names;
 mod recording;
