@@ -268,6 +268,29 @@ fn what_a_killed_reporter_left_is_sent_under_the_names_it_had() {
 }
 
 #[test]
+fn a_pipeline_that_never_saw_the_service_is_there_once_it_is_sent() {
+    let mut it = Reporting::start();
+    it.away();
+    let url = it.server.url();
+    let open = ["run", "open", "--project", "p", "--run-id", "r", "--no-subject", "--flush-timeout", "0s"];
+    let opened = it.place.run(&[&open[..], &["--server", &url]].concat());
+    assert_eq!((opened.status, opened.stdout.trim()), (0, "p/r"), "{opened:?}");
+    let run = opened.stdout.trim();
+    for status in [1, 0] {
+        let options = ["-q", "--step", "unit", "--flush-timeout", "0s"];
+        assert_eq!(ran(it.step(run, &options, &format!("echo {status}; exit {status}"))).status, status);
+    }
+    let end = it.tell(run, &["finalize", "success", "--flush-timeout", "0s"]);
+    assert_eq!((end.status, it.spooled("spool").len()), (0, 4), "{end:?}");
+    it.back();
+    let flushed = it.flush();
+    assert_eq!(flushed.status, 0, "{flushed:?}");
+    assert_eq!(it.run("r")["result"], "succeeded");
+    assert_eq!(it.steps("r"), [("unit".into(), 1, "failed".into()), ("unit".into(), 2, "passed".into())]);
+    assert_eq!((it.log("r", "unit", 1), it.log("r", "unit", 2)), ("1\n".into(), "0\n".into()));
+}
+
+#[test]
 fn what_comes_after_the_end_of_a_run_is_in_one_run_that_names_it() {
     let mut it = Reporting::start();
     let opening = json!({ "project": "p", "run_id": "r", "labels": { "team": "core" },
