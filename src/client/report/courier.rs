@@ -256,8 +256,8 @@ impl<'c> Courier<'c> {
                 }
                 ("run_closed", _) => {
                     let end = self.log_end(place).await?;
-                    self.state.set_base(place, end.max(offset));
                     self.move_on().await?;
+                    self.state.set_base(place, end.max(offset));
                 }
                 // Its step was told to be over, so all of it was there; or a later attempt ended first.
                 ("log_ended", _) => {
@@ -267,8 +267,8 @@ impl<'c> Courier<'c> {
                     {
                         return Ok(());
                     }
-                    self.state.set_base(place, end.max(offset));
                     self.begin_again(place).await?;
+                    self.state.set_base(place, end.max(offset));
                 }
                 _ => {
                     return Err(match undelivered(error) {

@@ -17,6 +17,16 @@ const LONGEST_NAME: usize = 110;
 impl Courier<'_> {
     /// The run is closed: goes on in one that has it as its previous, the same for all who had something left to tell.
     pub(super) async fn move_on(&mut self) -> Result<(), Undelivered> {
+        let before = self.state.clone();
+        let moved = self.try_to_move_on().await;
+        if moved.is_err() {
+            // It is tried again from where it was.
+            self.state = before;
+        }
+        moved
+    }
+
+    async fn try_to_move_on(&mut self) -> Result<(), Undelivered> {
         'open: loop {
             self.open_next().await?;
             // What goes on there has begun there.
@@ -58,11 +68,16 @@ impl Courier<'_> {
 
     /// The attempt that goes on is over for the service, because a later one ended: goes on as the next that is free.
     pub(super) async fn begin_again(&mut self, place: &LogPlace) -> Result<(), Undelivered> {
+        let before = self.state.clone();
         self.state.next_attempt(place);
-        match self.begin(place).await? {
-            true => Ok(()),
-            false => self.move_on().await,
+        let begun = match self.begin(place).await {
+            Ok(false) => self.move_on().await,
+            begun => begun.map(drop),
+        };
+        if begun.is_err() {
+            self.state = before;
         }
+        begun
     }
 
     /// Begins a step that goes on in the run that takes it now, as the first attempt that is free; false if that run is closed.
