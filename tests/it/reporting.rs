@@ -324,9 +324,9 @@ fn attempts(it: &Reporting, run_id: &str, step_id: &str) -> Vec<(u64, String, Op
 fn the_same_step_again_is_its_next_attempt() {
     let it = Reporting::start();
     it.open("r");
-    for (n, status) in [(1, "failed"), (2, "failed"), (0, "passed")] {
+    for n in [1, 2, 0] {
         let ran = ran(it.step("p/r", &["--step", "unit"], &format!("echo {n}; exit {n}")));
-        assert_eq!(ran.status, n, "{ran:?} {status}");
+        assert_eq!(ran.status, n, "{ran:?}");
     }
     let expected = [(1, "failed", 1), (2, "failed", 2), (3, "passed", 0)]
         .map(|(attempt, status, code)| (attempt, status.into(), Some(code), format!("{code}\n")));
@@ -362,15 +362,14 @@ fn a_gate_is_told_and_waits_over_a_restart_of_the_service() {
     let mut it = Reporting::start();
     it.open("r");
     let url = it.server.url();
-    for (answer, status) in [("--approve", 0), ("--reject", 2)] {
-        let gate = ["run", "gate", answer, "--reason", "ship it?", "--wait", "30s"];
-        let gate = gate.map(|word| if word == answer { answer.trim_matches('-') } else { word });
-        let child = started(it.place.command(&[&gate[..], &["--run", "p/r", "--server", &url]].concat()));
+    for (gate_id, answer, status) in [("ship", "--approve", 0), ("more", "--reject", 2)] {
+        let gate = ["run", "gate", gate_id, "--reason", "ship it?", "--wait", "30s", "--run", "p/r"];
+        let child = started(it.place.command(&[&gate[..], &["--server", &url]].concat()));
         it.wait_for_run("r", |run| run["needs_input"] == true);
         it.away();
         sleep(Duration::from_millis(300));
         it.back();
-        let answered = it.tell("p/r", &["gate", answer.trim_matches('-'), answer]);
+        let answered = it.tell("p/r", &["gate", gate_id, answer]);
         assert_eq!(answered.status, 0, "{answered:?}");
         let ran = ended(child);
         assert_eq!(ran.status, status, "{ran:?}");
