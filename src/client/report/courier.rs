@@ -256,6 +256,9 @@ impl<'c> Courier<'c> {
                 }
                 ("run_closed", _) => {
                     let end = self.log_end(place).await?;
+                    if end >= offset.saturating_add(bytes.len() as u64) {
+                        return Ok(());
+                    }
                     self.move_on().await?;
                     self.state.set_base(place, end.max(offset));
                 }
