@@ -186,6 +186,23 @@ async fn a_service_that_asks_for_an_end_is_heard() {
 }
 
 #[tokio::test]
+async fn a_gate_that_the_service_refuses_is_no_gate_of_the_run() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let (context, report) = connect(&place, server.url());
+    server.wait_until("/v1/runs/r?envelope=false", |run| run["state"] == "open");
+    let others = json!({ "gate_id": "g", "reason": "somebody else's" });
+    assert_eq!(server.post("/v1/runs/r/gates", &others).status, 201);
+    let refused = context.needs_input("g", "mine").await.unwrap_err();
+    assert_eq!(refused.code(), "gate_refused");
+    assert!(refused.to_string().contains("gate_exists"), "{refused}");
+    assert_eq!(server.post("/v1/runs/r/gates/g", &json!({ "decision": "approved" })).status, 200);
+    context.finish(Value::Null).unwrap();
+    let delivered = report.finish(SOON).await;
+    assert!(delivered.envelope_digest.is_some(), "{delivered:?}");
+}
+
+#[tokio::test]
 async fn what_a_service_does_not_hear_waits_in_the_spool_and_is_sent_from_there() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
