@@ -13,7 +13,7 @@ use super::local_key;
 use super::machine::{now, random};
 use super::quantity::{Bytes, Period};
 use super::server::ServerArguments;
-use super::style::{DOUBT, RESET, printable};
+use super::style::{DOUBT, RESET, printable, say};
 use crate::client::Retry;
 use crate::client::report::{Delivery, Reporter, Reporting, Unsent};
 use crate::client::spool::{Spool, SpoolKey};
@@ -127,6 +127,9 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
     for refused in &delivery.told.refused {
         warn(&format!("the service refused {refused}"));
     }
+    for refused in &delivery.older_refused {
+        warn(&format!("of what waited in the spool the service refused {refused}; it is set aside there"));
+    }
     match &delivery.unsent {
         Some(Unsent { path: Some(path), why, .. }) if !quiet => warn(&format!(
             "the service does not have all of run {run} yet ({why}); the rest is kept in {}. The next command sends it, or: sealstone spool flush",
@@ -143,5 +146,5 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
 }
 
 pub(super) fn warn(message: &str) {
-    anstream::eprintln!("{DOUBT}sealstone:{RESET} {}", printable(message));
+    say(format_args!("{DOUBT}sealstone:{RESET} {}", printable(message)));
 }

@@ -31,7 +31,8 @@ impl Courier<'_> {
         self.state.moved_to = Some(next);
         self.state.moves = self.state.moves.saturating_add(1);
         // What goes on there has begun there.
-        for started in self.started.values().map(|entry| self.state.as_sent(entry)).collect::<Vec<_>>() {
+        for started in self.state.started.values().map(|entry| self.state.as_sent(entry)).collect::<Vec<_>>()
+        {
             self.client.append(self.run(), &[started], None).await.map_err(undelivered)?;
         }
         Ok(())
