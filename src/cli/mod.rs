@@ -18,6 +18,8 @@ mod style;
 mod verify;
 
 #[cfg(feature = "client")]
+mod detected;
+#[cfg(feature = "client")]
 mod exec;
 #[cfg(feature = "client")]
 mod export;

@@ -75,7 +75,7 @@ impl SpoolArguments {
         let client = server.client(once)?;
         let spool = self.spool(server.token());
         let spool = spool.inspect_err(|failure| warn(&format!("there is no spool: {}", failure.message())));
-        let reporting = Reporting { client, run: run.to_owned(), spool: spool.ok(), now };
+        let reporting = Reporting { client, run: run.to_owned(), spool: spool.ok(), now: Box::new(now) };
         Reporter::start(reporting).map_err(|error| Failure::new(UNAVAILABLE, error))
     }
 
@@ -124,7 +124,9 @@ async fn shown<T>(what: &'static str, awaited: impl Future<Output = T>) -> T {
 pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
     let notes = delivery.told.notes.iter().filter(|_| !quiet);
     notes.for_each(|note| warn(note));
-    for refused in &delivery.told.refused {
+    let mut refused = delivery.told.refused.clone();
+    refused.dedup();
+    for refused in &refused {
         warn(&format!("the service refused {refused}"));
     }
     for refused in &delivery.older_refused {

@@ -34,14 +34,17 @@ pub struct RunState {
     /// `open`, `closing` or `sealed`.
     pub state: String,
     pub abort_requested: bool,
+    /// What the chain is.
+    pub head: Head,
     /// Seconds after which it is closed when nothing is accepted under it.
     pub idle_timeout: Option<u64>,
 }
 
 impl From<OpenedRun> for RunState {
     fn from(opened: OpenedRun) -> Self {
-        let OpenedRun { run_id, evidence_id, project, idle_timeout, .. } = opened;
-        Self { run_id, evidence_id, project, idle_timeout, state: "open".into(), abort_requested: false }
+        let OpenedRun { run_id, evidence_id, project, head, idle_timeout } = opened;
+        let state = "open".to_owned();
+        Self { run_id, evidence_id, project, state, abort_requested: false, head, idle_timeout }
     }
 }
 
@@ -83,6 +86,8 @@ pub struct Gate {
     pub state: String,
     /// `approved`, `rejected` or `unanswered`.
     pub decision: Option<String>,
+    /// What was said about it.
+    pub comment: Option<String>,
 }
 
 /// Some of the runs of a service.
@@ -157,6 +162,11 @@ impl Client {
         key: Option<&str>,
     ) -> Result<OpenedRun, ClientError> {
         self.post(&["v1", "runs"], Posted { key, ..Posted::json(members) }).await
+    }
+
+    /// Finds the run of that name in a project, open or not.
+    pub async fn find_run(&self, project: &str, run_id: &str) -> Result<OpenedRun, ClientError> {
+        self.get(&["v1", "runs", run_id], &[("project", project), ("envelope", "false")]).await
     }
 
     /// Records entries, all or none, at the end of a chain that ends with `if_match`, if one is given.

@@ -64,6 +64,15 @@ impl Signal {
     }
 }
 
+#[cfg(feature = "client")]
+impl From<Signal> for Object<'static> {
+    fn from(signal: Signal) -> Self {
+        let mut sent = signal.members;
+        sent.insert("type", signal.name);
+        sent
+    }
+}
+
 fn check(kind: EventKind, sent: &Object<'_>) -> Result<(), Fault> {
     let known = match kind {
         EventKind::Progress => PROGRESS,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +24,9 @@ use crate::evidence::time::Timestamp;
 const GRACE: Duration = Duration::from_secs(10);
 /// How long output is waited for that something left behind by the child still holds open.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How much a command can write before it waits for us.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// How the command ended.
 #[derive(Debug)]
@@ -156,6 +160,10 @@ fn start(command: &[OsString], sink: &Sink) -> io::Result<io::Result<(Child, Pum
     let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command"))?;
     let ends = [io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
     let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
+    for writer in [out_writer.as_fd(), err_writer.as_fd()] {
+        // Where the system has no more to give, the command waits for us a little more often.
+        let _ = fcntl_setpipe_size(writer, PIPE_BYTES);
+    }
     let [to_out, to_err] = ends;
     let pumps =
         [pump(out.into(), to_out, Stream::Stdout, sink)?, pump(err.into(), to_err, Stream::Stderr, sink)?];
@@ -172,7 +180,7 @@ fn pump(from: OwnedFd, to: OwnedFd, stream: Stream, sink: &Sink) -> io::Result<o
     let (done, ended) = oneshot::channel();
     let (mut from, mut to, sink) = (File::from(from), File::from(to), Arc::clone(sink));
     thread::Builder::new().name("output".into()).spawn(move || {
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; PIPE_BYTES / 4];
         while let Ok(n) = from.read(&mut buffer) {
             let bytes = buffer.get(..n).unwrap_or_default();
             sink(stream, bytes);

@@ -3,16 +3,16 @@
 mod artifact;
 mod child;
 mod described;
+mod detect;
 mod junit;
 mod log;
 mod names;
 mod recording;
-mod subject;
 
 pub(crate) use artifact::ArtifactFile;
 pub(crate) use child::{Ended, Execution, Sink, end_on_signal, run, signaled};
-pub(crate) use described::described;
+pub(crate) use described::{Reach, described};
+pub(crate) use detect::{Detected, Environment, Subject, checkout, detect};
 pub(crate) use log::Log;
 pub(crate) use names::path_id;
 pub(crate) use recording::{Command, Recording, Surroundings};
-pub(crate) use subject::{Subject, default_project};

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use super::artifact::ArtifactFile;
 use super::child::{AskedBy, Ended, Execution};
-use super::described::described;
+use super::described::{Reach, described};
+use super::detect::Detected;
 use super::junit::read_reports;
 use super::log::Log;
 use super::names::path_id;
-use super::subject::{Subject, default_project};
 use crate::client::report::{Again, LogPlace, Reporter};
 use crate::evidence::canonical::{Object, Value};
 use crate::evidence::envelope::limits::MAX_TEXT_BYTES;
@@ -23,9 +23,7 @@ use crate::evidence::time::Timestamp;
 pub(crate) struct Surroundings<'s> {
     pub(crate) now: &'s dyn Fn() -> Timestamp,
     pub(crate) salt: &'s dyn Fn() -> [u8; 16],
-    pub(crate) directory: &'s std::path::Path,
-    /// Whether a CI system runs this.
-    pub(crate) ci: bool,
+    pub(crate) detected: &'s Detected,
     /// A fresh UUIDv7.
     pub(crate) evidence_id: String,
 }
@@ -52,16 +50,14 @@ impl Command {
         self.step_id.clone().unwrap_or_else(|| path_id(&program, "command"))
     }
 
-    fn run_members(&self, subject: Option<&Subject>, surroundings: &Surroundings<'_>) -> Object<'static> {
-        let id = &surroundings.evidence_id;
-        let project = self.project.clone();
-        let project = project.unwrap_or_else(|| default_project(subject, surroundings.directory));
+    fn run_members(&self, surroundings: &Surroundings<'_>) -> Object<'static> {
+        let (id, detected) = (&surroundings.evidence_id, surroundings.detected);
         let mut run = Object::from_iter([
             ("evidence_id", id.clone()),
             ("run_id", self.run_id.clone().unwrap_or_else(|| id.clone())),
-            ("project", project),
+            ("project", self.project.clone().unwrap_or_else(|| detected.project.clone())),
         ]);
-        let told = described(surroundings.ci, subject, self.intent.as_deref(), &self.labels);
+        let told = described(detected, Reach::Job, self.intent.as_deref(), &self.labels);
         for (name, value) in told.iter() {
             run.insert(name.to_owned(), value.clone());
         }
@@ -91,12 +87,8 @@ pub(crate) struct Recording<'s> {
 
 impl<'s> Recording<'s> {
     /// Of a command that has not begun. An error says which of what the user gave cannot be recorded: now, and not after an hour.
-    pub(crate) fn open(
-        command: Command,
-        subject: Option<&Subject>,
-        surroundings: &'s Surroundings<'s>,
-    ) -> Result<Self, RecordError> {
-        let run = command.run_members(subject, surroundings);
+    pub(crate) fn open(command: Command, surroundings: &'s Surroundings<'s>) -> Result<Self, RecordError> {
+        let run = command.run_members(surroundings);
         let mut recording = Self {
             destination: Destination::Here(Box::default()),
             run,
@@ -171,12 +163,19 @@ impl<'s> Recording<'s> {
         let (reports, mut told) = read_reports(paths, &self.command.step_id(), began);
         for report in reports {
             let id = report.artifact.text("artifact_id").unwrap_or_default().to_owned();
-            let recorded = self.push_artifact(report.artifact).and_then(|()| {
-                let mut observations = report.observations.into_iter();
-                observations.try_for_each(|members| self.push(Kind::Observation, members))
-            });
-            if let Err(error) = recorded {
-                told.push(format!("{id}: {error}"));
+            // One that was named as an artifact too is recorded already.
+            let known = self.artifacts.contains(&report.artifact);
+            let recorded = if known { Ok(()) } else { self.push_artifact(report.artifact) };
+            let mut observations = report.observations.into_iter();
+            let recorded = recorded
+                .and_then(|()| observations.try_for_each(|members| self.push(Kind::Observation, members)));
+            match recorded {
+                Ok(()) => {}
+                Err(error @ RecordError::RunFull { .. }) => {
+                    told.push(format!("{id}, and what follows: {error}"));
+                    break;
+                }
+                Err(error) => told.push(format!("{id}: {error}")),
             }
         }
         self.unread_reports.clone_from(&told);
@@ -245,12 +244,9 @@ impl<'s> Recording<'s> {
         }
     }
 
-    /// One that is recorded already, and is the same, is not recorded again.
     fn push_artifact(&mut self, members: Object<'static>) -> Result<(), RecordError> {
-        if !self.artifacts.contains(&members) {
-            self.push(Kind::Artifact, members.clone())?;
-            self.artifacts.push(members);
-        }
+        self.push(Kind::Artifact, members.clone())?;
+        self.artifacts.push(members);
         Ok(())
     }
 

@@ -129,9 +129,11 @@ impl Settings {
 
     /// Whether the descriptions of logs are withheld from who may not see what is, and the logs with them.
     pub fn withholds_logs(&self) -> bool {
-        let covers = |members: PrivateMembers| members.covers("/execution/steps/0/log");
+        // Of any step, in whole or in part: they are given out together.
+        let logs = "/execution/steps/*/log";
         // What cannot be read withholds all that it may.
-        self.private_members().map_or(true, covers) && !self.public_members().is_ok_and(covers)
+        let withheld = self.private_members().map_or(true, |members| members.apart([logs]).is_empty());
+        withheld && !self.public_members().is_ok_and(|members| members.covers(logs))
     }
 
     /// What is masked.
@@ -191,5 +193,26 @@ mod tests {
             assert!(all_but_one.contains(&kept.to_owned()), "{kept}");
         }
         PrivateMembers::parse(all_but_one.iter().map(String::as_str)).unwrap();
+    }
+
+    #[test]
+    fn logs_are_withheld_where_the_description_of_any_is() {
+        let settings = |private: &str, public: &[&str]| Settings {
+            private: vec![private.to_owned()],
+            public: public.iter().map(|p| (*p).to_owned()).collect(),
+            ..Settings::default()
+        };
+        for private in [
+            "*",
+            "/execution/steps/*/log",
+            "/execution/steps/3/log",
+            "/execution/steps/*/log/digest",
+            "nonsense",
+        ] {
+            assert!(settings(private, &[]).withholds_logs(), "{private}");
+            assert!(settings(private, &["/execution/steps/0/log"]).withholds_logs(), "{private}");
+            assert!(!settings(private, &["/execution/steps/*/log"]).withholds_logs(), "{private}");
+        }
+        assert!(!settings("/execution/steps/*/command", &[]).withholds_logs());
     }
 }

@@ -140,23 +140,10 @@ impl Service {
         let found = self.log(caller, evidence_id, step_id, attempt).await?;
         let (logs, place) = (self.logs(evidence_id).await?, self.whole_place().await?);
         let page = self.read(move |store| {
-            let (id, number) = (found.evidence_id.as_str(), found.number);
-            let mut page = Gathering::new(store, id, (limit, MAX_PAGE_BYTES));
-            let Some(log) = logs.numbered(number) else { return Ok(page.page) };
-            let mut next = from;
-            while next < log.lines
-                && let Some(offset) = store.line_of_log(id, number, next)?
-            {
-                let before = |chunk: &Chunk| next.saturating_sub(chunk.first_line);
-                let (_, full) = page.take(log, (number, offset), before)?;
-                if full || page.next_line <= next {
-                    break;
-                }
-                next = page.next_line;
-            }
-            Ok(page.page)
+            let log = (found.evidence_id.as_str(), found.number);
+            lines_of_one(store, log, logs.numbered(log.1), from, (limit, MAX_PAGE_BYTES))
         });
-        Ok(LinePage { place: Some(place), ..page.await? })
+        Ok(LinePage { place: Some(place), ..page.await?.ok_or(ServiceError::LogDeleted)? })
     }
 
     /// Deletes the bytes and lines of a sealed run's logs; their digests stay in the envelope. Durable once it returns.
@@ -238,12 +225,54 @@ pub(super) fn lines_from(
     from: u64,
     most: (usize, usize),
 ) -> Result<Option<LinePage>, StoreError> {
-    let page = kept_lines_from(store, evidence_id, from, most);
-    // Looked at last: what begins to be deleted meanwhile may be whole or not. All logs of a run are deleted together.
-    match store.log(evidence_id, 0)?.map(|log| read_log(&log, evidence_id)).transpose()? {
+    // All logs of a run are deleted together.
+    unless_deleted(store, (evidence_id, 0), kept_lines_from(store, evidence_id, from, most))
+}
+
+/// What was read, but of a log that is not kept any more: what begins to be deleted meanwhile may be whole or not.
+fn unless_deleted<T>(
+    store: &dyn Store,
+    (evidence_id, number): (&str, u32),
+    read: Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match store.log(evidence_id, number)?.map(|log| read_log(&log, evidence_id)).transpose()? {
         Some(log) if log.deleted => Ok(None),
-        _ => page.map(Some),
+        _ => read.map(Some),
     }
+}
+
+/// Lines of one log as it is known, likewise.
+pub(super) fn lines_of_one(
+    store: &dyn Store,
+    number: (&str, u32),
+    log: Option<&Log>,
+    from: u64,
+    most: (usize, usize),
+) -> Result<Option<LinePage>, StoreError> {
+    unless_deleted(store, number, kept_lines_of_one(store, number, log, from, most))
+}
+
+fn kept_lines_of_one(
+    store: &dyn Store,
+    (evidence_id, number): (&str, u32),
+    log: Option<&Log>,
+    from: u64,
+    most: (usize, usize),
+) -> Result<LinePage, StoreError> {
+    let mut page = Gathering::new(store, evidence_id, most);
+    let Some(log) = log else { return Ok(page.page) };
+    let mut next = from;
+    while next < log.lines
+        && let Some(offset) = store.line_of_log(evidence_id, number, next)?
+    {
+        let before = |chunk: &Chunk| next.saturating_sub(chunk.first_line);
+        let (_, full) = page.take(log, (number, offset), before)?;
+        if full || page.next_line <= next {
+            break;
+        }
+        next = page.next_line;
+    }
+    Ok(page.page)
 }
 
 fn kept_lines_from(

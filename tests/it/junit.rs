@@ -76,6 +76,16 @@ fn of_a_directory_each_report_is_read_by_name() {
 }
 
 #[test]
+fn reports_whose_names_make_one_id_are_told_apart() {
+    let place = Place::new();
+    let script = format!("mkdir out; for name in ä ö; do cp {} out/$name.xml; done", dialect("jest.xml"));
+    let (ran, envelope) = exec(&place, &["--junit", "out"], &script);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert_eq!((count(&envelope, "artifacts"), count(&envelope, "observations")), (2, 6));
+    assert!(envelope["artifacts"][1]["artifact_id"].as_str().unwrap().starts_with("out/xml-"));
+}
+
+#[test]
 fn a_report_that_is_an_artifact_too_is_recorded_once() {
     let place = Place::new();
     let script = format!("cp {} report.xml", dialect("jest.xml"));

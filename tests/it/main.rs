@@ -20,6 +20,8 @@ mod config;
 mod crash;
 #[cfg(feature = "service")]
 mod crowd;
+#[cfg(all(feature = "client", feature = "service"))]
+mod detect;
 #[cfg(feature = "service")]
 mod documented;
 #[cfg(all(feature = "client", feature = "service"))]
@@ -65,6 +67,8 @@ mod recovery;
 mod redaction;
 #[cfg(all(feature = "client", feature = "service"))]
 mod rotation;
+#[cfg(feature = "client")]
+mod run_context;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]

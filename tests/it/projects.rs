@@ -213,14 +213,14 @@ fn the_client_finds_a_run_by_its_name_and_project_and_tells_how_it_stands() {
     assert_eq!(server.post("/v1/runs/r/abort?project=b", &json!({})).status, 202);
     let client = Client::new(&server.url(), None, &[], Retry::default(), || [7; 16]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let look = |project| runtime.block_on(client.run("r", project));
+    let look = |run: &str| runtime.block_on(client.run(run));
     for (project, abort_requested) in [("a", false), ("b", true)] {
-        let found = look(Some(project)).unwrap();
+        let found = look(&format!("{project}/r")).unwrap();
         assert_eq!((found.project.as_str(), found.run_id.as_str()), (project, "r"));
         assert_eq!((found.state.as_str(), found.abort_requested), ("open", abort_requested));
         assert_eq!(found.idle_timeout, Some(3_600));
     }
-    let refused = look(None).unwrap_err();
+    let refused = look("r").unwrap_err();
     assert!(matches!(&refused, ClientError::Refused { code, .. } if code == "run_ambiguous"), "{refused}");
 }
 
@@ -228,15 +228,18 @@ fn the_client_finds_a_run_by_its_name_and_project_and_tells_how_it_stands() {
 fn a_gate_whose_reason_is_private_does_not_show_it_while_it_is_open() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
-    assert_eq!(put(&server, "p", &json!({ "private": ["/gates/*/reason"] })).status, 200);
-    let run = server.open();
-    let gate =
-        server.post(&format!("/v1/runs/{run}/gates"), &json!({ "gate_id": "g", "reason": "the-reason" }));
-    assert_eq!(gate.status, 201);
-    for answer in
-        [gate, server.get(&format!("/v1/runs/{run}")), server.get(&format!("/v1/runs/{run}/gates/g"))]
-    {
-        assert_eq!(shown(&answer.body), [""; 0]);
+    // Which place it will have among the gates is known once it is answered.
+    for private in ["/gates/*/reason", "/gates/1/reason"] {
+        assert_eq!(put(&server, "p", &json!({ "private": [private] })).status, 200);
+        let run = server.open();
+        let gate =
+            server.post(&format!("/v1/runs/{run}/gates"), &json!({ "gate_id": "g", "reason": "the-reason" }));
+        assert_eq!(gate.status, 201);
+        for answer in
+            [gate, server.get(&format!("/v1/runs/{run}")), server.get(&format!("/v1/runs/{run}/gates/g"))]
+        {
+            assert_eq!(shown(&answer.body), [""; 0], "{private}");
+        }
     }
 }
 

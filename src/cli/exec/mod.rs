@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
+use super::detected::detected;
 use super::exit::Failure;
 use super::local_key;
 use super::machine::{now, random};
@@ -17,7 +18,7 @@ use super::server::ServerArguments;
 use super::spooling::{SpoolArguments, warn};
 use crate::client::report::{LogPlace, Reporter};
 use crate::evidence::envelope::{DEFAULT_PRIVATE, PrivateMembers};
-use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Subject, Surroundings};
+use crate::exec::{self, ArtifactFile, Command, Execution, Log, Recording, Surroundings};
 
 /// The evidence could not be made, and `--require-evidence` was given.
 const NO_EVIDENCE: u8 = 125;
@@ -34,7 +35,7 @@ pub(crate) struct ExecArguments {
     /// Kind of the step: command, lint, test, build, deploy …
     #[arg(long, value_name = "KIND", default_value = "command")]
     kind: String,
-    /// Project (default: owner and name of the git remote, else the directory)
+    /// Project (default: owner and name of the repository, else the directory)
     #[arg(long, value_name = "NAME", env = "SEALSTONE_PROJECT")]
     project: Option<String>,
     /// Name of the run (default: a fresh UUID)
@@ -86,6 +87,9 @@ const EXEC_HELP: &str = "\
 Exit status: that of the command; 127 not found, 126 not executable, 128+n ended by signal n.
 125 with --require-evidence if there is no evidence; 64 wrong arguments, before anything is run.
 
+Recorded with it: the git checkout, and of GitHub Actions, GitLab CI, Buildkite, CircleCI, Azure Pipelines, Jenkins and
+Tekton what they tell of the pipeline.
+
 Withheld by default: /execution/steps/*/command and /run/trigger/actor. The sealed file still discloses them;
 `sealstone pack` makes a copy that does not. What --private names is in the file as a commitment only.";
 
@@ -118,20 +122,15 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
         private: private.map_err(Failure::usage)?,
         private_named: arguments.private.clone(),
     };
-    let directory = std::env::current_dir().unwrap_or_default();
-    let surroundings = Surroundings {
-        now: &now,
-        salt: &random,
-        directory: &directory,
-        ci: std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false"),
-        evidence_id: fresh_evidence_id(),
-    };
     check_where_to_write(&arguments)?;
-    let subject = Subject::of_current_directory().unwrap_or_else(|why| {
+    let checkout = exec::checkout().unwrap_or_else(|why| {
         warn(&format!("the checkout is not recorded; git says: {why}"));
         None
     });
-    let recording = Recording::open(command, subject.as_ref(), &surroundings).map_err(Failure::usage)?;
+    let detected = detected(checkout);
+    let surroundings =
+        Surroundings { now: &now, salt: &random, detected: &detected, evidence_id: fresh_evidence_id() };
+    let recording = Recording::open(command, &surroundings).map_err(Failure::usage)?;
     if arguments.server.is_named() || arguments.run().is_some() {
         remote::run(&arguments, recording)
     } else {

@@ -2,18 +2,23 @@
 
 use clap::Args;
 
+use super::super::detected::detected;
 use super::super::exec::parse_label;
 use super::super::exit::{Failure, answer, answer_json};
 use super::super::server::ServerArguments;
+use super::super::style::{DOUBT, FAINT, RESET, printable};
+use crate::client::{Client, ClientError, OpenedRun};
 use crate::evidence::canonical::Object;
-use crate::exec::{Subject, default_project, described};
+use crate::exec::{Detected, Reach, checkout, described};
 
 #[derive(Args)]
+#[command(after_help = OPEN_HELP)]
 pub(super) struct OpenArguments {
-    /// Project (default: owner and name of the git remote, else the directory)
+    /// Project (default: owner and name of the repository, else the directory)
     #[arg(long, value_name = "NAME", env = "SEALSTONE_PROJECT")]
     project: Option<String>,
-    /// Name of the run, unique in the project; the same again finds the same run (default: a fresh UUID)
+    /// Name of the run, unique in the project; the same again finds the same run (default: one that the jobs of
+    /// the pipeline share, else a fresh UUID)
     #[arg(long, value_name = "ID")]
     run_id: Option<String>,
     /// What was asked for, in words
@@ -25,9 +30,12 @@ pub(super) struct OpenArguments {
     /// A step that has to be recorded before the run can succeed; repeatable
     #[arg(long, value_name = "STEP_ID")]
     plan: Vec<String>,
-    /// Say nothing of the git checkout
+    /// Say nothing of the git checkout, and of the commit that the pipeline is of
     #[arg(long)]
     no_subject: bool,
+    /// Print what the run would be opened with, and open nothing
+    #[arg(long)]
+    print: bool,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -35,26 +43,18 @@ pub(super) struct OpenArguments {
     server: ServerArguments,
 }
 
+const OPEN_HELP: &str = "\
+In a pipeline of GitHub Actions, GitLab CI, Buildkite, CircleCI, Azure Pipelines, Jenkins or Tekton each job gets the same
+run, and the run says what triggered the pipeline: --print shows what is detected.";
+
 pub(super) fn run(arguments: &OpenArguments) -> Result<u8, Failure> {
-    let subject = match arguments.no_subject {
-        true => None,
-        false => Subject::of_current_directory().map_err(|why| {
-            Failure::usage(format!("the checkout cannot be told of; git says: {why}; see --no-subject"))
-        })?,
-    };
-    let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
-    let mut members: Object<'static> =
-        described(ci, subject.as_ref(), arguments.intent.as_deref(), &arguments.label);
-    let directory = std::env::current_dir().unwrap_or_default();
-    let project = arguments.project.clone().filter(|project| !project.is_empty());
-    members.insert("project", project.unwrap_or_else(|| default_project(subject.as_ref(), &directory)));
-    if let Some(run_id) = &arguments.run_id {
-        members.insert("run_id", run_id.clone());
+    let members = members(arguments)?;
+    if arguments.print {
+        answer_json(&format!("{}\n", members.canonical()))?;
+        return Ok(0);
     }
-    if !arguments.plan.is_empty() {
-        members.insert("plan", arguments.plan.clone());
-    }
-    let opened = arguments.server.ask(|client| async move { client.open_run(&members).await })?;
+    let by_hand = arguments.run_id.is_some();
+    let opened = arguments.server.ask(|client| async move { open(&client, &members, by_hand).await })?;
     match arguments.json {
         false => answer(&format!("{}\n", opened.evidence_id))?,
         true => {
@@ -65,4 +65,52 @@ pub(super) fn run(arguments: &OpenArguments) -> Result<u8, Failure> {
         }
     }
     Ok(0)
+}
+
+/// Opens the run. One that was detected may have been opened by another job, which said something else of it: then it is that one.
+async fn open(client: &Client, members: &Object<'_>, by_hand: bool) -> Result<OpenedRun, ClientError> {
+    let refused = match client.open_run(members).await {
+        Err(ClientError::Refused { code, .. }) if code == "run_exists" && !by_hand => code,
+        answered => return answered,
+    };
+    let (Some(project), Some(run_id)) = (members.text("project"), members.text("run_id")) else {
+        return Err(ClientError::Answer { why: format!("{refused} for a run without a name") });
+    };
+    let found = client.find_run(project, run_id).await?;
+    let run_id = printable(run_id);
+    anstream::eprintln!(
+        "{FAINT}sealstone: another job opened {run_id}; what it said of the run stands{RESET}"
+    );
+    Ok(found)
+}
+
+fn members(arguments: &OpenArguments) -> Result<Object<'static>, Failure> {
+    let detected = look(arguments.no_subject)?;
+    let mut members = described(&detected, Reach::Pipeline, arguments.intent.as_deref(), &arguments.label);
+    let project = arguments.project.clone().filter(|project| !project.is_empty());
+    members.insert("project", project.unwrap_or(detected.project));
+    if let Some(run_id) = arguments.run_id.clone().or(detected.run_id) {
+        members.insert("run_id", run_id);
+    }
+    if !arguments.plan.is_empty() {
+        members.insert("plan", arguments.plan.clone());
+    }
+    Ok(members)
+}
+
+/// A checkout that git does not tell of is an error where nothing else tells of the commit.
+fn look(no_subject: bool) -> Result<Detected, Failure> {
+    if no_subject {
+        return Ok(Detected { subject: None, ..detected(None) });
+    }
+    let checkout = checkout();
+    let why = checkout.as_ref().err().cloned();
+    let detected = detected(checkout.ok().flatten());
+    let Some(why) = why else { return Ok(detected) };
+    let told = format!("the checkout cannot be told of; git says: {why}");
+    if detected.subject.is_none() {
+        return Err(Failure::usage(format!("{told}; see --no-subject")));
+    }
+    anstream::eprintln!("{DOUBT}sealstone:{RESET} {}", printable(&told));
+    Ok(detected)
 }

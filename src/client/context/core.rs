@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::ledger::Ledger;
+use super::service::Service;
 
 /// A run, and whether it is asked to stop.
 pub(super) struct Core {
     ledger: Mutex<Ledger>,
     aborting: watch::Sender<bool>,
+    /// Where it is reported, if it is.
+    pub(super) service: Option<Service>,
 }
 
 impl Core {
-    pub(super) fn new(ledger: Ledger) -> Arc<Self> {
-        Arc::new(Self { ledger: Mutex::new(ledger), aborting: watch::Sender::new(false) })
+    pub(super) fn new(ledger: Ledger, service: Option<Service>) -> Arc<Self> {
+        Arc::new(Self { ledger: Mutex::new(ledger), aborting: watch::Sender::new(false), service })
     }
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -27,11 +30,17 @@ impl Core {
     }
 
     pub(super) fn is_aborting(&self) -> bool {
-        *self.aborting.borrow()
+        match &self.service {
+            Some(service) => service.reporter.is_abort_requested(),
+            None => *self.aborting.borrow(),
+        }
     }
 
     /// Returns once the run is to stop.
     pub(super) async fn aborting(&self) {
+        if let Some(service) = &self.service {
+            return service.reporter.abort_requested().await;
+        }
         // The sender is there as long as this is.
         let _ = self.aborting.subscribe().wait_for(|aborting| *aborting).await;
     }

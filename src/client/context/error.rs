@@ -25,6 +25,13 @@ pub enum ContextError {
         /// How many bytes the envelope may have.
         max_bytes: usize,
     },
+    /// The service did not open the gate, or does not tell of it.
+    GateRefused {
+        /// The service's code.
+        code: String,
+        /// What to do about it.
+        detail: String,
+    },
     /// No gate of that name is open.
     GateUnknown {
         /// The name.
@@ -54,6 +61,7 @@ impl ContextError {
             ContextError::Closed => "run_closed",
             ContextError::EventNameReserved { .. } => "event_name_reserved",
             ContextError::Full { .. } => "run_full",
+            ContextError::GateRefused { .. } => "gate_refused",
             ContextError::GateUnknown { .. } => "gate_not_found",
             ContextError::MemberReserved { .. } => "member_reserved",
             ContextError::Refused(RecordError::Conflict(conflict)) => conflict.code(),
@@ -75,6 +83,9 @@ impl fmt::Display for ContextError {
             ContextError::Full { max_elements, max_bytes } => {
                 let (max_elements, max_bytes) = (*max_elements, *max_bytes);
                 write!(f, "{}", RecordError::RunFull { max_elements, max_bytes })
+            }
+            ContextError::GateRefused { code, detail } => {
+                write!(f, "the service does not open the gate: {code}: {detail}")
             }
             ContextError::GateUnknown { gate_id } => write!(f, "no gate {gate_id:?} is open in this run"),
             ContextError::MemberReserved { member } => write!(f, "`{member}` is set for you; leave it out"),

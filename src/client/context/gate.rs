@@ -2,6 +2,7 @@
 
 use super::RunContext;
 use super::error::ContextError;
+use super::service::Service;
 use crate::evidence::canonical::Object;
 
 /// How a gate is decided.
@@ -26,6 +27,13 @@ impl Decision {
     }
 }
 
+async fn ask_service(service: Option<&Service>, gate: &Object<'static>) -> Result<Answer, ContextError> {
+    match service {
+        Some(service) => service.ask(gate).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -36,10 +44,11 @@ pub struct Answer {
 }
 
 impl RunContext {
-    /// Opens a gate, and waits until somebody decides: with [`Queue::answer`](super::Queue::answer) in this process. `gate_id` is an id
+    /// Opens a gate, and waits until somebody decides: with [`Queue::answer`](super::Queue::answer) in this process, or at the
+    /// service, which is tried for as long as it is away. `gate_id` is an id
     /// that no other gate of the run has, `reason` what is asked, at most 64 KiB.
     ///
-    /// It waits as long as that takes, but not beyond the close of the run ([`ContextError::Closed`]), nor once the run is asked to stop
+    /// It waits as long as that takes (`tokio::time::timeout` bounds it), but not beyond the close of the run ([`ContextError::Closed`]), nor once the run is asked to stop
     /// ([`ContextError::AbortRequested`]). Who does not wait any more leaves the gate open: it can be answered until the close, and is
     /// recorded as unanswered then.
     pub async fn needs_input(&self, gate_id: &str, reason: &str) -> Result<Answer, ContextError> {
@@ -47,11 +56,21 @@ impl RunContext {
     }
 
     pub(super) async fn ask(&self, members: Object<'static>) -> Result<Answer, ContextError> {
-        let answer = self.core().ledger().open_gate(members)?;
+        let core = self.core();
+        if core.is_aborting() {
+            return Err(ContextError::AbortRequested);
+        }
+        let gate_id = members.text("gate_id").unwrap_or_default().to_owned();
+        let answer = core.ledger().open_gate(members.clone())?;
         tokio::select! {
             biased;
             answer = answer => answer.map_err(|_| ContextError::Closed),
-            () = self.core().aborting() => Err(ContextError::AbortRequested),
+            answered = ask_service(core.service.as_ref(), &members) => {
+                let answer = answered?;
+                core.ledger().answer(&gate_id, answer.clone())?;
+                Ok(answer)
+            }
+            () = core.aborting() => Err(ContextError::AbortRequested),
         }
     }
 }

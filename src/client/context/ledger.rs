@@ -24,7 +24,7 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 1_000;
 pub(super) trait Sink: Send {
     /// Something that is told, and is not itself evidence.
     fn notice(&mut self, kind: EventKind, at: Timestamp, members: &Object<'static>);
-    /// An element, and its members as the producer gave them.
+    /// An element, and its members as they were before anything was withheld.
     fn element(&mut self, element: Element, members: Object<'static>);
     /// A hint.
     fn signal(&mut self, signal: Signal, at: Timestamp, signal_id: String);
@@ -57,7 +57,8 @@ pub(super) struct Ledger {
     reserve: Size,
     /// When the last thing was recorded or told: time never goes back.
     last_at: Timestamp,
-    abort_requested: bool,
+    /// That it is to stop was told.
+    abort_told: bool,
     closed: bool,
     sink: Box<dyn Sink>,
 }
@@ -80,7 +81,7 @@ impl Ledger {
             gates: BTreeMap::new(),
             reserve: Size::default(),
             last_at: Timestamp::from_unix_ms(0),
-            abort_requested: false,
+            abort_told: false,
             closed: false,
             sink,
         };
@@ -174,9 +175,6 @@ impl Ledger {
         mut members: Object<'static>,
     ) -> Result<oneshot::Receiver<Answer>, ContextError> {
         self.check_open()?;
-        if self.abort_requested {
-            return Err(ContextError::AbortRequested);
-        }
         let gate_id = members.text("gate_id").unwrap_or_default().to_owned();
         self.tally.recorded().check(Kind::Gate, &members)?;
         if self.gates.contains_key(&gate_id) {
@@ -209,16 +207,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// Tells that somebody asked the run to stop; false if that was told before.
-    pub(super) fn request_abort(&mut self, reason: Option<&str>) -> Result<bool, ContextError> {
+    /// Tells once that somebody asked the run to stop.
+    pub(super) fn request_abort(&mut self, reason: Option<&str>) -> Result<(), ContextError> {
         self.check_open()?;
-        if std::mem::replace(&mut self.abort_requested, true) {
-            return Ok(false);
+        if std::mem::replace(&mut self.abort_told, true) {
+            return Ok(());
         }
         let members = Object::from_iter(reason.map(|reason| ("reason", Value::from(reason.to_owned()))));
         let at = self.moment();
         self.sink.notice(EventKind::AbortRequested, at, &members);
-        Ok(true)
+        Ok(())
     }
 
     /// Tells a hint.

@@ -43,6 +43,7 @@ mod error;
 mod gate;
 mod ledger;
 mod queue;
+mod service;
 mod step;
 mod surroundings;
 
@@ -53,12 +54,16 @@ use std::sync::{Arc, Mutex};
 use self::core::{Core, Held};
 use self::ledger::{Ledger, check_reserved};
 use self::queue::{Keeper, Kept};
+use self::service::Service;
 use crate::events::{Filter, Source};
 use crate::evidence::canonical::{Object, Value};
+use crate::evidence::envelope::PrivateMembers;
+use crate::evidence::envelope::limits::Limits;
 
 pub use self::error::ContextError;
 pub use self::gate::{Answer, Decision};
 pub use self::queue::{Queue, QueueSettings};
+pub use self::service::{ConnectError, Delivered, Report, ServiceSettings, SpoolSettings};
 pub use self::step::{Step, StepStatus};
 pub use self::surroundings::Surroundings;
 
@@ -84,25 +89,38 @@ impl RunContext {
     /// Starts a run that is kept in memory, without any service. `run` has the members of a run (`schemas/ENVELOPE.md`, section 3), of
     /// which only `project` is required; without a `run_id` it is called by its `evidence_id`, a fresh UUID.
     pub fn start(
-        mut run: Object<'static>,
+        run: Object<'static>,
         surroundings: Surroundings,
         settings: &QueueSettings,
     ) -> Result<(Self, Queue), ContextError> {
-        check_reserved(&run)?;
-        let evidence_id = surroundings.uuid_v7();
-        if run.get("run_id").is_none() {
-            run.insert("run_id", evidence_id.clone());
-        }
-        run.insert("evidence_id", evidence_id.clone());
+        let (run, evidence_id) = named(run, &surroundings)?;
         let own = |member| run.text(member).unwrap_or_default().to_owned();
         let source =
             Source { run_id: own("run_id"), evidence_id, project: own("project"), withholds_logs: false };
         let private = settings.private.clone();
         let kept = Arc::new(Mutex::new(Kept::new(source, private.clone())));
         let keeper = Box::new(Keeper(kept.clone()));
-        let core = Core::new(Ledger::begin(run, surroundings, private, settings.limits(), keeper)?);
+        let core = Core::new(Ledger::begin(run, surroundings, private, settings.limits(), keeper)?, None);
         let context = Self { held: Arc::new(Held(core.clone())), filter: Filter::default() };
         Ok((context, Queue { core, kept }))
+    }
+
+    /// Starts a run that is reported to a service, which need not be there yet: a thread of its own opens the run and sends what is
+    /// recorded, in order, each thing once, and keeps in the spool what is not acknowledged. `run` is as in [`start`](Self::start). To be
+    /// called with the result of [`Report::finish`] in mind: what is not sent and not in the spool is lost when the process ends.
+    pub fn connect(
+        run: Object<'static>,
+        surroundings: Surroundings,
+        settings: &ServiceSettings,
+    ) -> Result<(Self, Report), ConnectError> {
+        let (run, _) = named(run, &surroundings)?;
+        let service = Service::begin(&run, &surroundings, settings)?;
+        let (sink, report) = (service.sink(settings), Report::of(&service));
+        let limits = Limits::default();
+        let ledger = Ledger::begin(run, surroundings, PrivateMembers::default(), limits, Box::new(sink))?;
+        let context =
+            Self { held: Arc::new(Held(Core::new(ledger, Some(service)))), filter: Filter::default() };
+        Ok((context, report))
     }
 
     /// The same run, of which only these hints are passed on. What is recorded is not filtered.
@@ -163,6 +181,20 @@ impl RunContext {
     fn core(&self) -> &Core {
         &self.held.0
     }
+}
+
+/// A run with a name, and its `evidence_id`.
+fn named(
+    mut run: Object<'static>,
+    surroundings: &Surroundings,
+) -> Result<(Object<'static>, String), ContextError> {
+    check_reserved(&run)?;
+    let evidence_id = surroundings.uuid_v7();
+    if run.get("run_id").is_none() {
+        run.insert("run_id", evidence_id.clone());
+    }
+    run.insert("evidence_id", evidence_id.clone());
+    Ok((run, evidence_id))
 }
 
 impl fmt::Debug for RunContext {

@@ -1,11 +1,14 @@
 //! Time and randomness, given by who starts a run.
 
+use std::sync::Arc;
+
 use crate::evidence::time::Timestamp;
 
 /// A clock, and a source of randomness.
+#[derive(Clone)]
 pub struct Surroundings {
-    pub(super) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    pub(super) random: Box<dyn Fn() -> [u8; 16] + Send + Sync>,
+    pub(super) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub(super) random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
 }
 
 impl Surroundings {
@@ -15,7 +18,7 @@ impl Surroundings {
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
         random: impl Fn() -> [u8; 16] + Send + Sync + 'static,
     ) -> Self {
-        Self { now: Box::new(now), random: Box::new(random) }
+        Self { now: Arc::new(now), random: Arc::new(random) }
     }
 
     pub(super) fn uuid_v7(&self) -> String {

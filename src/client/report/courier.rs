@@ -97,6 +97,9 @@ impl<'c> Courier<'c> {
     pub(crate) async fn deliver(&mut self, keyed: &Keyed) -> Result<(), Undelivered> {
         let key = keyed.key.as_str();
         match &keyed.report {
+            _ if self.state.is_refused => {
+                return Err(Undelivered::Refused { why: "what was told of it".to_owned() });
+            }
             Report::Opening { members, join } => self.open(key, members, *join).await?,
             Report::Entries { entries, again } => self.record(key, entries, *again).await?,
             Report::Log { place, stream, offset, bytes } => {
@@ -111,22 +114,22 @@ impl<'c> Courier<'c> {
     async fn open(&mut self, key: &str, members: &Object<'static>, join: bool) -> Result<(), Undelivered> {
         let opened = self.client.open_run_as(members, Some(key)).await;
         self.told.opened = Some(match opened {
-            // Another job of the same pipeline was first.
             Err(ClientError::Refused { code, .. }) if join && code == "run_exists" => {
+                let note = format!("another job opened {}; what it said of the run stands", self.run);
+                self.told.notes.push(note);
                 self.client.run(&self.run).await.map_err(undelivered)?
             }
-            Err(error) => {
-                return Err(match undelivered(error) {
-                    // Nothing that follows has a place.
-                    Undelivered::Refused { why } => {
-                        Undelivered::Held { why: format!("the run cannot be opened: {why}") }
-                    }
-                    other => other,
-                });
-            }
-            Ok(opened) => opened.into(),
+            opened => opened.map_err(|error| self.not_opened(error))?.into(),
         });
         Ok(())
+    }
+
+    /// Nothing that follows has a place.
+    fn not_opened(&mut self, error: ClientError) -> Undelivered {
+        let undelivered = undelivered(error);
+        let Undelivered::Refused { why } = undelivered else { return undelivered };
+        self.state.is_refused = true;
+        Undelivered::Refused { why: format!("the run {}: {why}", self.run) }
     }
 
     async fn record(

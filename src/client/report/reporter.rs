@@ -55,7 +55,7 @@ pub(crate) struct Reporting {
     /// `evidence_id`, `run_id` or `PROJECT/RUN_ID`.
     pub(crate) run: String,
     pub(crate) spool: Option<Spool>,
-    pub(crate) now: fn() -> Timestamp,
+    pub(crate) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// Reports one run. Cheap to clone.
@@ -124,7 +124,7 @@ impl Reporter {
         let of_thread = Arc::clone(&shared);
         thread::Builder::new().name("reporter".into()).spawn(move || {
             // Who no longer waits for it has left.
-            let _ = done.send(work(&of_thread, &client, &run, spool.as_ref(), now));
+            let _ = done.send(work(&of_thread, &client, &run, spool.as_ref(), &now));
         })?;
         Ok(Self { shared, delivery: Arc::new(Mutex::new(Some(delivery))) })
     }

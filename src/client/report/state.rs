@@ -8,6 +8,8 @@ use crate::evidence::canonical::{Object, Value};
 /// How reports differ from what is sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct State {
+    /// The run itself was refused, and with it all that was told of it.
+    pub(super) is_refused: bool,
     /// The run that takes what came after the end of the one that was meant.
     pub(super) moved_to: Option<String>,
     /// How often that happened.
@@ -85,6 +87,7 @@ impl State {
             .map(|(place, entry)| Value::from([at(place), vec![entry.clone().into()]].concat()));
         let mut state = Object::from_iter([
             ("started", started.collect::<Vec<_>>().into()),
+            ("is_refused", self.is_refused.into()),
             ("moves", Value::count(self.moves)),
             ("renamed", renamed.collect::<Vec<_>>().into()),
             ("bases", bases.collect::<Vec<_>>().into()),
@@ -121,6 +124,7 @@ impl State {
         let lost = state.list("lost").unwrap_or_default().iter();
         Self {
             moved_to: state.text("moved_to").map(str::to_owned),
+            is_refused: state.get("is_refused") == Some(&Value::from(true)),
             moves: state.count("moves").unwrap_or_default(),
             renamed: renamed.collect(),
             bases: bases.collect(),

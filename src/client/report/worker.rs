@@ -36,7 +36,7 @@ pub(super) fn work(
     client: &Client,
     run: &str,
     spool: Option<&Spool>,
-    now: fn() -> Timestamp,
+    now: &dyn Fn() -> Timestamp,
 ) -> Delivery {
     let mut courier = Courier::new(client, run, None);
     let mut sending = Sending::default();
@@ -152,7 +152,7 @@ async fn end_of_producer(shared: &Shared) {
 }
 
 /// Puts on disk what waits too long, or is too much.
-async fn keep(shared: &Shared, now: fn() -> Timestamp) {
+async fn keep(shared: &Shared, now: &dyn Fn() -> Timestamp) {
     loop {
         shared.to_spill.notified().await;
         while shared.outbox().len() > 0 {
@@ -216,7 +216,7 @@ async fn listen(shared: &Shared, client: &Client, run: &str) {
 }
 
 /// What is left goes to disk, and the file to who sends it next.
-fn leave(shared: &Shared, courier: Courier<'_>, sending: Sending, now: fn() -> Timestamp) -> Delivery {
+fn leave(shared: &Shared, courier: Courier<'_>, sending: Sending, now: &dyn Fn() -> Timestamp) -> Delivery {
     let mut outbox = shared.outbox();
     let (reports, lost_log_bytes) = (outbox.len(), outbox.lost_log_bytes);
     let state = courier.state();

@@ -7,7 +7,7 @@ use quick_xml::events::BytesStart;
 
 use super::text::Text;
 
-/// How many an element may have: that none stands twice is checked by comparing each with each.
+/// How many of an element are looked at: that none stands twice is found by comparing each with each.
 const MAX_ATTRIBUTES: usize = 64;
 /// How much of a name is kept, in bytes.
 const LONGEST_NAME: usize = 512;
@@ -34,8 +34,8 @@ impl<'a> Attributes<'a> {
     /// None if they are not well-formed.
     pub(super) fn of(tag: &'a BytesStart<'_>) -> Option<Self> {
         let mut attributes = Vec::new();
-        for (i, attribute) in tag.attributes().enumerate() {
-            let attribute = attribute.ok().filter(|_| i < MAX_ATTRIBUTES)?;
+        for attribute in tag.attributes().take(MAX_ATTRIBUTES) {
+            let attribute = attribute.ok()?;
             if let Some(name) = READ.into_iter().find(|name| *name == attribute.key.as_ref()) {
                 attributes.push((name, attribute.normalized_value(XmlVersion::Implicit1_0).ok()?));
             }

@@ -98,8 +98,6 @@ fn what_is_no_report_is_told_apart_without_quoting_it() {
     ] {
         assert_eq!(refused(malformed), ReportError::Malformed { line: 1 }, "{malformed}");
     }
-    let many: String = (0..1_000).map(|i| format!(" a{i}='x'")).collect();
-    assert_eq!(refused(&format!("<testsuite{many}/>")), ReportError::Malformed { line: 1 });
 }
 
 #[test]
@@ -159,6 +157,8 @@ fn long_text_is_cut_and_the_observation_says_what() {
     assert_eq!(cut, ["test", "classname", "suite", "file", "message", "type", "text"]);
     assert_eq!((value.list("others").unwrap().len(), value.count("others_left_out")), (3, Some(2)));
     assert_eq!(value.text("text").unwrap().len(), 4 << 10);
+    // A thousand of them, and two thousand suites, are to leave room in an envelope.
+    assert!(told[2].canonical().len() < 32 << 10 && told[1].canonical().len() < 4 << 10);
     assert_all_recorded(told);
 }
 
@@ -273,7 +273,7 @@ proptest! {
         let (_, mut bytes) = which.get(&dialects).clone();
         for (at, byte, taken) in changes {
             let at = at.index(bytes.len());
-            let end = (at + taken).min(bytes.len());
+            let end = at.saturating_add(taken).min(bytes.len());
             bytes.splice(at..end, [byte]);
             if bytes.is_empty() {
                 return Ok(());

@@ -1,8 +1,9 @@
 //! What is read of logs for who watches.
 
 use super::*;
-use crate::service::logs::{LinePage, lines_from};
+use crate::service::logs::{LinePage, lines_from, lines_of_one};
 use crate::service::{LogAppend, Stream};
+use crate::store::Store;
 
 #[test]
 fn lines_are_read_by_what_they_take_as_json_one_at_least_and_none_once_they_are_deleted() {
@@ -26,6 +27,11 @@ fn lines_are_read_by_what_they_take_as_json_one_at_least_and_none_once_they_are_
     });
     assert_eq!(read, [(vec![0], true), (vec![1, 2], true), (vec![10], false), (vec![], false)]);
     finalize(&world, &run, "failed").unwrap();
+    let known = RUNTIME.block_on(world.service.logs(&run)).unwrap();
     RUNTIME.block_on(world.service.delete_logs(&Caller::Local, &run)).unwrap();
     assert!(lines(0).is_none());
+    // Nor when they are deleted while somebody reads.
+    let id = run.clone();
+    let read = move |store: &dyn Store| lines_of_one(store, (&id, 0), known.numbered(0), 0, (256, 128 << 10));
+    assert!(RUNTIME.block_on(world.service.read(read)).unwrap().is_none());
 }
