@@ -215,6 +215,7 @@ fn a_build_in_trouble(alone: &Alone, seed: u64) {
     let mut build = build.env("SEALSTONE_RUN", "demo/my-run").spawn().unwrap();
     let status = trouble(&mut site, &mut build, &mut random);
     site.proxy.set(Fault::Pass);
+    eprintln!("seed {seed}: {} requests went wrong", site.proxy.spoiled());
     assert_eq!(status, alone.status, "seed {seed}");
     assert!(site.proxy.spoiled() > 0, "seed {seed}: nothing went wrong");
     site.flush();

@@ -48,7 +48,7 @@ impl Courier<'_> {
                 self.state.moves = self.state.moves.saturating_add(1);
                 Ok(true)
             }
-            Err(ClientError::Refused { status: 404, .. }) => Ok(false),
+            Err(ClientError::Refused { code, .. }) if code == "run_not_found" => Ok(false),
             Err(error) => Err(undelivered(error)),
         }
     }
