@@ -164,11 +164,6 @@ impl Client {
         self.post(&["v1", "runs"], Posted { key, ..Posted::json(members) }).await
     }
 
-    /// Finds the run of that name in a project, open or not.
-    pub async fn find_run(&self, project: &str, run_id: &str) -> Result<OpenedRun, ClientError> {
-        self.get(&["v1", "runs", run_id], &[("project", project), ("envelope", "false")]).await
-    }
-
     /// Records entries, all or none, at the end of a chain that ends with `if_match`, if one is given.
     pub async fn append(
         &self,

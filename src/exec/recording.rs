@@ -69,8 +69,8 @@ impl Command {
 enum Destination {
     /// Into a record on this machine, to be sealed here.
     Here(Box<Record>),
-    /// To a service; the run is of this command alone, or one that others report to as well.
-    Service { reporter: Reporter, is_ours: bool },
+    /// To a service, what the step made at once; the run is of this command alone, or one that others report to as well.
+    Service { reporter: Reporter, is_ours: bool, made: Vec<Object<'static>> },
 }
 
 /// A command that is being recorded.
@@ -123,7 +123,7 @@ impl<'s> Recording<'s> {
             }
             reporter.open(run, false);
         }
-        self.destination = Destination::Service { reporter, is_ours: !joined };
+        self.destination = Destination::Service { reporter, is_ours: !joined, made: Vec::new() };
     }
 
     /// The command begins: who watches is told.
@@ -257,14 +257,19 @@ impl<'s> Recording<'s> {
                 let salt = &mut || (self.surroundings.salt)();
                 record.push(kind, members, now, &self.command.private, salt).map(drop)
             }
-            Destination::Service { reporter, is_ours, .. } => {
+            Destination::Service { reporter, is_ours, made } => {
+                members.insert("type", kind.as_str());
                 match kind {
-                    Kind::Outcome if *is_ours => reporter.finalize(members),
+                    Kind::Outcome if *is_ours => {
+                        members.remove("type");
+                        reporter.finalize(members);
+                    }
                     Kind::Outcome | Kind::Run => {}
-                    _ => {
-                        members.insert("type", kind.as_str());
+                    Kind::Step => {
+                        reporter.record_all(std::mem::take(made));
                         reporter.record(members, None);
                     }
+                    _ => made.push(members),
                 }
                 Ok(())
             }

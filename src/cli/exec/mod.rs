@@ -129,7 +129,7 @@ pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
     });
     let detected = detected(checkout);
     let surroundings =
-        Surroundings { now: &now, salt: &random, detected: &detected, evidence_id: fresh_evidence_id() };
+        Surroundings { now: &now, salt: &random, detected: &detected, evidence_id: fresh_id() };
     let recording = Recording::open(command, &surroundings).map_err(Failure::usage)?;
     if arguments.server.is_named() || arguments.run().is_some() {
         remote::run(&arguments, recording)
@@ -212,7 +212,8 @@ fn record_files(arguments: &ExecArguments, recording: &mut Recording<'_>, execut
     }
 }
 
-fn fresh_evidence_id() -> String {
+/// A fresh UUIDv7.
+pub(super) fn fresh_id() -> String {
     let ms = u64::try_from(now().unix_ms()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(ms, &random()).into_uuid().to_string()
 }

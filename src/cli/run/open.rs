@@ -3,11 +3,12 @@
 use clap::Args;
 
 use super::super::detected::detected;
-use super::super::exec::parse_label;
+use super::super::exec::{fresh_id, parse_label};
 use super::super::exit::{Failure, answer, answer_json};
 use super::super::server::ServerArguments;
-use super::super::style::{DOUBT, FAINT, RESET, printable};
-use crate::client::{Client, ClientError, OpenedRun};
+use super::super::spooling::SpoolArguments;
+use super::super::style::{DOUBT, RESET, printable};
+use super::report;
 use crate::evidence::canonical::Object;
 use crate::exec::{Detected, Reach, checkout, described};
 
@@ -41,6 +42,8 @@ pub(super) struct OpenArguments {
     json: bool,
     #[command(flatten)]
     server: ServerArguments,
+    #[command(flatten)]
+    spool: SpoolArguments,
 }
 
 const OPEN_HELP: &str = "\
@@ -53,8 +56,17 @@ pub(super) fn run(arguments: &OpenArguments) -> Result<u8, Failure> {
         answer_json(&format!("{}\n", members.canonical()))?;
         return Ok(0);
     }
-    let by_hand = arguments.run_id.is_some();
-    let opened = arguments.server.ask(|client| async move { open(&client, &members, by_hand).await })?;
+    let text = |name| members.text(name).unwrap_or_default().to_owned();
+    let run = format!("{}/{}", text("project"), text("run_id"));
+    // A name that was detected is that of all jobs, of which another may have said something else.
+    let join = arguments.run_id.is_none();
+    let told =
+        report(&arguments.server, &arguments.spool, &run, |reporter| reporter.open(members, join))?.told;
+    let Some(opened) = told.opened else {
+        // By this name it is found once it is there.
+        answer(&format!("{run}\n"))?;
+        return Ok(0);
+    };
     match arguments.json {
         false => answer(&format!("{}\n", opened.evidence_id))?,
         true => {
@@ -67,31 +79,13 @@ pub(super) fn run(arguments: &OpenArguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Opens the run. One that was detected may have been opened by another job, which said something else of it: then it is that one.
-async fn open(client: &Client, members: &Object<'_>, by_hand: bool) -> Result<OpenedRun, ClientError> {
-    let refused = match client.open_run(members).await {
-        Err(ClientError::Refused { code, .. }) if code == "run_exists" && !by_hand => code,
-        answered => return answered,
-    };
-    let (Some(project), Some(run_id)) = (members.text("project"), members.text("run_id")) else {
-        return Err(ClientError::Answer { why: format!("{refused} for a run without a name") });
-    };
-    let found = client.find_run(project, run_id).await?;
-    let run_id = printable(run_id);
-    anstream::eprintln!(
-        "{FAINT}sealstone: another job opened {run_id}; what it said of the run stands{RESET}"
-    );
-    Ok(found)
-}
-
 fn members(arguments: &OpenArguments) -> Result<Object<'static>, Failure> {
     let detected = look(arguments.no_subject)?;
     let mut members = described(&detected, Reach::Pipeline, arguments.intent.as_deref(), &arguments.label);
     let project = arguments.project.clone().filter(|project| !project.is_empty());
     members.insert("project", project.unwrap_or(detected.project));
-    if let Some(run_id) = arguments.run_id.clone().or(detected.run_id) {
-        members.insert("run_id", run_id);
-    }
+    let run_id = arguments.run_id.clone().or(detected.run_id);
+    members.insert("run_id", run_id.unwrap_or_else(fresh_id));
     if !arguments.plan.is_empty() {
         members.insert("plan", arguments.plan.clone());
     }

@@ -19,6 +19,9 @@ use crate::client::spool::Spool;
 use crate::evidence::canonical::Object;
 use crate::evidence::time::Timestamp;
 
+/// How many entries are sent at once, and of how many bytes: some less than a service takes.
+const BATCH_ENTRIES: usize = 1_000;
+const BATCH_BYTES: usize = 4 << 20;
 /// Hints that wait; the oldest are given up first.
 const MAX_SIGNALS: usize = 256;
 /// How long a service that was away before is waited for at the end.
@@ -139,10 +142,20 @@ impl Reporter {
         self.tell(Report::Entries { entries: vec![entry], again });
     }
 
-    /// Records entries, if possible all at once.
+    /// Records entries, as many at once as a service takes.
     pub(crate) fn record_all(&self, entries: Vec<Object<'static>>) {
-        if !entries.is_empty() {
-            self.tell(Report::Entries { entries, again: None });
+        let (mut batch, mut bytes) = (Vec::new(), 0_usize);
+        for entry in entries {
+            let length = entry.canonical().len();
+            if batch.len() >= BATCH_ENTRIES || bytes.saturating_add(length) > BATCH_BYTES {
+                self.tell(Report::Entries { entries: std::mem::take(&mut batch), again: None });
+                bytes = 0;
+            }
+            bytes = bytes.saturating_add(length);
+            batch.push(entry);
+        }
+        if !batch.is_empty() {
+            self.tell(Report::Entries { entries: batch, again: None });
         }
     }
 
