@@ -79,9 +79,27 @@ impl SpoolArguments {
         Reporter::start(reporting).map_err(|error| Failure::new(UNAVAILABLE, error))
     }
 
+    fn within(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.flush_timeout.ms).unwrap_or_default())
+    }
+
+    /// Waits for something that is good to have, no longer than for the rest, and not beyond a signal.
+    pub(super) fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
+        runtime.block_on(async {
+            tokio::select! {
+                done = tokio::time::timeout(self.within(), awaited) => {
+                    done.map_err(|_| Failure::new(UNAVAILABLE, "the service did not answer in time"))
+                }
+                () = exec::signaled() => Err(Failure::new(UNAVAILABLE, "a signal came first")),
+            }
+        })
+    }
+
     /// Waits until all is acknowledged, or spooled. A signal shortens it.
     pub(super) fn finish(&self, reporter: &Reporter) -> Result<Delivery, Failure> {
-        let within = Duration::from_millis(u64::try_from(self.flush_timeout.ms).unwrap_or_default());
+        let within = self.within();
         let delivery = async {
             let finished = async {
                 let mut finished = std::pin::pin!(reporter.finish(within));

@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     LateRest,
     /// It trickles, and so does its answer.
     Slow,
+    /// It goes through, but for the one that asks for an envelope, which is never answered.
+    KeepEnvelope,
 }
 
 impl Fault {
@@ -232,6 +234,9 @@ fn spoil(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut request = Request::read(&mut client)?;
     let service = || TcpStream::connect(shared.service.lock().unwrap().as_str());
     let half = request.length / 2;
+    if fault == Fault::KeepEnvelope && request.head.starts_with(b"GET /v1/envelopes/") {
+        return hang(&mut client, shared, fault);
+    }
     match fault {
         Fault::Refuse | Fault::Hang => hang(&mut client, shared, fault),
         Fault::Problem(status) => {
@@ -248,7 +253,7 @@ fn spoil(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             request.read_to(&mut client, usize::MAX)?;
             answer(&mut client, status, HTML, PAGE)
         }
-        Fault::Pass | Fault::Reset => {
+        Fault::Pass | Fault::Reset | Fault::KeepEnvelope => {
             let mut service = service()?;
             service.write_all(&request.head)?;
             service.write_all(&request.body)?;

@@ -27,6 +27,7 @@ step() {
     return $status
 }
 report() { :; }
+open() { :; }
 "#;
 
 /// With evidence: the name is given to all but the steps that the program gives one.
@@ -41,12 +42,22 @@ step() {
 report() {
     "$SEALSTONE" run "$@" > /dev/null 2>> told || echo "run $* gave $?: $(tail -n 1 told)"
 }
+open() {
+    SEALSTONE_RUN=$("$SEALSTONE" run open --project demo --run-id my-run 2>> told)
+    export SEALSTONE_RUN
+}
 "#;
 
 const STEPS: usize = 30;
 
 fn build(place: &Place, functions: &str) -> Command {
     let mut command = Command::new("sh");
+    for (name, value) in place.command(&[]).get_envs() {
+        let _ = match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command.args(["-c", &format!("{functions}\n{BUILD}")]).current_dir(place.path("")).stdin(Stdio::null());
     command.stdout(fs::File::create(place.path("stdout")).unwrap());
     command.stderr(fs::File::create(place.path("stderr")).unwrap());
@@ -216,10 +227,12 @@ fn a_build_in_trouble(alone: &Alone, seed: u64) {
         random.below(2);
     }
     let mut site = Site::new();
-    site.open();
+    // It may be away from the first command on.
+    site.proxy.set(Fault::ALL[random.below(Fault::ALL.len() as u64) as usize]);
     let mut build = build(&site.place, REPORTED);
     site.tell_environment(&mut build);
-    let mut build = build.env("SEALSTONE_RUN", "demo/my-run").spawn().unwrap();
+    let mut build = build.spawn().unwrap();
+    sleep(random.ms(0, 2000));
     let status = trouble(&mut site, &mut build, &mut random);
     site.proxy.set(Fault::Pass);
     eprintln!("seed {seed}: {} requests went wrong", site.proxy.spoiled());

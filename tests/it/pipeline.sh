@@ -6,6 +6,7 @@ try() { # NAME … : its failure is none of the build's
     step "$@" || status=$?
     did "$name" $status
 }
+open
 step quiet -- true
 step hello -- sh -c 'echo hello'
 step both -- sh -c 'for i in 1 2 3 4 5; do echo out $i; echo "! err $i" >&2; sleep 0.02; done'

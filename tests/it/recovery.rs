@@ -228,6 +228,14 @@ fn a_run_that_is_held_up_holds_up_no_other() {
 }
 
 #[test]
+fn a_copy_of_the_envelope_is_not_waited_for_longer_than_for_the_rest() {
+    let site = Site::new();
+    site.proxy.set(Fault::KeepEnvelope);
+    let ran = site.run(&["exec", "-q", "--project", "demo", "--out", "e.json", "--", "sh", "-c", "exit 6"]);
+    assert!(ran.status == 6 && ran.stderr.contains("no copy of the envelope"), "{ran:?}");
+}
+
+#[test]
 fn a_standard_error_that_is_full_changes_no_exit_status() {
     let site = Site::new();
     site.proxy.set(Fault::Refuse);

@@ -37,10 +37,9 @@ impl Site {
 
     pub(crate) fn tell_environment(&self, command: &mut Command) {
         command.env("SEALSTONE", env!("CARGO_BIN_EXE_sealstone"));
-        command.env("XDG_DATA_HOME", self.place.path("data")).env("XDG_STATE_HOME", self.place.path("state"));
+        command.env("XDG_STATE_HOME", self.place.path("state"));
         command.env("SEALSTONE_SPOOL", self.place.path("spool")).env("SEALSTONE_FLUSH_TIMEOUT", "300ms");
         command.env("SEALSTONE_SERVER", self.proxy.url());
-        command.env_remove("SEALSTONE_TOKEN").env_remove("SEALSTONE_CONFIG").env_remove("CI");
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
