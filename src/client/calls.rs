@@ -198,6 +198,21 @@ impl Client {
         self.post_to(run, &["logs"], posted).await
     }
 
+    /// Where the log of a step's attempt ends, whether the run is open or not.
+    pub(super) async fn log_end(
+        &self,
+        run: &str,
+        (step_id, attempt): (&str, u64),
+    ) -> Result<u64, ClientError> {
+        let (run, mut query) = named(run);
+        let attempt = attempt.to_string();
+        query.extend([("step_id", step_id), ("attempt", &attempt)]);
+        let path = &["v1", "runs", run, "logs"];
+        let call = Call { method: Method::HEAD, path, query: &query, ..Call::default() };
+        let end = self.call(call).await?.upload_offset;
+        end.ok_or_else(|| ClientError::Answer { why: "it does not say where the log ends".into() })
+    }
+
     /// Tells who watches; nothing is recorded.
     pub async fn signal(&self, run: &str, signals: &[Object<'_>]) -> Result<(), ClientError> {
         let _: serde_json::Value = self.post_to(run, &["signals"], Posted::lines(signals)).await?;

@@ -1,14 +1,12 @@
 //! What becomes of a report at the service: answered, refused, or still to be sent.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::state::{State, place_of};
 use super::telling::{Again, Keyed, LogPlace, Report, Stream};
 use crate::client::calls::{Appended, Finalized, RunState};
 use crate::client::error::ClientError;
-use crate::client::http::Client;
+use crate::client::http::{Client, NO_PROBLEM};
 use crate::evidence::canonical::Object;
 
 /// How often a name or a run that is taken is tried again with another.
@@ -23,6 +21,8 @@ pub(crate) enum Undelivered {
     Held { why: String },
     /// The service refused it for good.
     Refused { why: String },
+    /// Where it is kept, it cannot be read.
+    Unreadable { why: String },
 }
 
 /// What the service answered so far.
@@ -46,8 +46,8 @@ pub(crate) struct Courier<'c> {
     /// The run as the producer names it.
     run: String,
     pub(super) state: State,
-    /// Steps that go on.
-    pub(super) started: BTreeMap<LogPlace, Object<'static>>,
+    /// The state, when it was asked for the last time.
+    noted: State,
     pub(crate) told: Told,
 }
 
@@ -55,7 +55,7 @@ impl<'c> Courier<'c> {
     /// For reports to that run, of which those were delivered before, as far as `state` says.
     pub(crate) fn new(client: &'c Client, run: &str, state: Option<&Object<'_>>) -> Self {
         let state = state.map(State::read).unwrap_or_default();
-        Self { client, run: run.to_owned(), state, started: BTreeMap::new(), told: Told::default() }
+        Self { client, run: run.to_owned(), noted: state.clone(), state, told: Told::default() }
     }
 
     /// What was delivered before, by us or by another: remembered, not sent.
@@ -68,8 +68,8 @@ impl<'c> Courier<'c> {
     fn remember_entry(&mut self, entry: &Object<'static>) {
         let Some(place) = place_of(entry) else { return };
         match entry.text("type") {
-            Some("step_started") => drop(self.started.insert(place, entry.clone())),
-            Some("step") => drop(self.started.remove(&place)),
+            Some("step_started") => drop(self.state.started.insert(place, entry.clone())),
+            Some("step") => drop(self.state.started.remove(&place)),
             _ => {}
         }
     }
@@ -82,6 +82,15 @@ impl<'c> Courier<'c> {
     /// To go on from, later or elsewhere.
     pub(crate) fn state(&self) -> Object<'static> {
         self.state.write()
+    }
+
+    /// That, if it is not what it was when this was asked before.
+    pub(crate) fn news(&mut self) -> Option<Object<'static>> {
+        if self.noted == self.state {
+            return None;
+        }
+        self.noted.clone_from(&self.state);
+        Some(self.state())
     }
 
     /// Sends one report, and whatever else its way needs.
@@ -208,18 +217,30 @@ impl<'c> Courier<'c> {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
+            // What is there is there.
+            let mut pass = |end: u64| {
+                let there = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+                offset = offset.saturating_add(there as u64);
+                bytes = bytes.split_off(there);
+            };
             match (code(&error), &error) {
-                ("log_offset_mismatch", ClientError::Refused { upload_offset: Some(right), .. }) => {
-                    // What is there is there; what is missing there was not kept here.
-                    let there =
-                        usize::try_from(right.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
-                    offset = offset.saturating_add(there as u64);
-                    bytes = bytes.split_off(there);
-                    self.state.set_base(place, offset.saturating_sub(*right));
+                ("log_offset_mismatch", ClientError::Refused { upload_offset: Some(end), .. })
+                    if *end != at =>
+                {
+                    pass(*end);
+                    if *end < at {
+                        // What is missing there was not kept here.
+                        self.state.set_base(place, offset.saturating_sub(*end));
+                    }
                 }
                 ("run_closed", _) => {
-                    self.move_on().await?;
-                    self.state.set_base(place, offset);
+                    // It may have been closed behind all of this, which is sent again.
+                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
+                    pass(end.map_err(undelivered)?);
+                    if !bytes.is_empty() {
+                        self.move_on().await?;
+                        self.state.set_base(place, offset);
+                    }
                 }
                 // Its step was told to be over, so all of it was there.
                 ("log_ended", _) => return Ok(()),
@@ -282,6 +303,16 @@ fn is_missing(error: &ClientError, member: &str) -> bool {
 
 pub(super) fn undelivered(error: ClientError) -> Undelivered {
     match error {
+        // Not the service, but something before it: a proxy, a sign-in page, a balancer with nothing behind it.
+        ClientError::Refused { status, ref code, ref detail, .. } if code == NO_PROBLEM => {
+            Undelivered::Later {
+                why: format!("{status} {detail}, which is no answer of a Sealstone service"),
+            }
+        }
+        // Something on the way cut it off.
+        ClientError::Refused { ref code, .. } if code == "body_incomplete" => {
+            Undelivered::Later { why: error.to_string() }
+        }
         ClientError::Refused { status: 401 | 403 | 404, .. } => Undelivered::Held { why: error.to_string() },
         ClientError::Refused { ref code, .. } if code == "run_ambiguous" => {
             Undelivered::Held { why: error.to_string() }

@@ -16,7 +16,9 @@ impl Courier<'_> {
     pub(super) async fn move_on(&mut self) -> Result<(), Undelivered> {
         let closed = self.client.run(self.run()).await.map_err(undelivered)?;
         let snapshot = self.client.snapshot(self.run()).await.map_err(undelivered)?;
-        let members = members(&closed, &snapshot);
+        let members = members(&closed, &snapshot).ok_or_else(|| Undelivered::Later {
+            why: "what should be a run is no answer of a Sealstone service".to_owned(),
+        })?;
         let next = format!("{}/{}", closed.project, members.text("run_id").unwrap_or_default());
         match self.client.open_run(&members).await {
             Ok(_) => {}
@@ -31,7 +33,8 @@ impl Courier<'_> {
         self.state.moved_to = Some(next);
         self.state.moves = self.state.moves.saturating_add(1);
         // What goes on there has begun there.
-        for started in self.started.values().map(|entry| self.state.as_sent(entry)).collect::<Vec<_>>() {
+        for started in self.state.started.values().map(|entry| self.state.as_sent(entry)).collect::<Vec<_>>()
+        {
             self.client.append(self.run(), &[started], None).await.map_err(undelivered)?;
         }
         Ok(())
@@ -47,29 +50,29 @@ impl Courier<'_> {
                 self.state.moves = self.state.moves.saturating_add(1);
                 Ok(true)
             }
-            Err(ClientError::Refused { status: 404, .. }) => Ok(false),
+            Err(ClientError::Refused { code, .. }) if code == "run_not_found" => Ok(false),
             Err(error) => Err(undelivered(error)),
         }
     }
 }
 
-/// The remainder of a run, as whoever opens it says it.
-fn members(closed: &RunState, snapshot: &[u8]) -> Object<'static> {
+/// The remainder of a run, as whoever opens it says it; `None` if that is no snapshot of a run.
+fn members(closed: &RunState, snapshot: &[u8]) -> Option<Object<'static>> {
     let link = Object::from_iter([("rel", "previous"), ("evidence_id", &closed.evidence_id)]).into_owned();
     let mut members = Object::from_iter([
         ("project", closed.project.clone().into()),
         ("run_id", Value::from(next_name(&closed.run_id))),
         ("links", vec![Value::from(link)].into()),
     ]);
-    let Ok(snapshot) = canonical::parse(snapshot, snapshot.len()) else { return members };
-    let run = snapshot.as_object().and_then(|snapshot| snapshot.object("envelope")?.object("run"));
-    for (name, value) in run.into_iter().flat_map(Object::iter) {
+    let snapshot = canonical::parse(snapshot, snapshot.len()).ok()?;
+    let run = snapshot.as_object()?.object("envelope")?.object("run")?;
+    for (name, value) in run.iter() {
         // A commitment cannot be told by a producer.
         if SAME.contains(&name) && !value.canonical().contains("\"$withheld\"") {
             members.insert(name.to_owned(), value.clone().into_owned());
         }
     }
-    members
+    Some(members)
 }
 
 /// `r`, `r:rest`, `r:rest.2`, `r:rest.3` …

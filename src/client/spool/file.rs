@@ -261,7 +261,12 @@ impl SpoolFile {
         let sealed = sealed.ok_or_else(|| io::Error::other("it cannot be sealed"))?;
         let length = u32::try_from(sealed.len()).ok().filter(|length| *length <= MAX_FRAME_BYTES);
         let length = length.ok_or_else(|| io::Error::other("too large for a spool"))?;
-        self.file.write_all_at(&[&length.to_le_bytes(), sealed.as_slice()].concat(), self.end)?;
+        let written = self.file.write_all_at(&[&length.to_le_bytes(), sealed.as_slice()].concat(), self.end);
+        if written.is_err() {
+            // Nothing of it is behind what is put there next, which may be shorter.
+            self.file.set_len(self.end)?;
+        }
+        written?;
         let at = At { frame: self.frames, offset: self.end.saturating_add(LENGTH_BYTES), length };
         self.end = at.offset.saturating_add(length.into());
         self.frames = self.frames.saturating_add(1);
