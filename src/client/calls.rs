@@ -201,14 +201,19 @@ impl Client {
         self.post_to(run, &["logs"], posted).await
     }
 
-    /// How many bytes the log of a step's attempt has, whatever became of its run.
-    pub(super) async fn log_bytes(&self, run: &str, step_id: &str, attempt: u64) -> Result<u64, ClientError> {
-        let ((run, mut query), attempt) = (named(run), attempt.to_string());
+    /// Where the log of a step's attempt ends, whether the run is open or not.
+    pub(super) async fn log_end(
+        &self,
+        run: &str,
+        (step_id, attempt): (&str, u64),
+    ) -> Result<u64, ClientError> {
+        let (run, mut query) = named(run);
+        let attempt = attempt.to_string();
         query.extend([("step_id", step_id), ("attempt", &attempt)]);
         let path = &["v1", "runs", run, "logs"];
         let call = Call { method: Method::HEAD, path, query: &query, ..Call::default() };
-        let answered = self.call(call).await?;
-        answered.upload_offset.ok_or_else(|| ClientError::Answer { why: "no Upload-Offset in it".into() })
+        let end = self.call(call).await?.upload_offset;
+        end.ok_or_else(|| ClientError::Answer { why: "it does not say where the log ends".into() })
     }
 
     /// Tells who watches; nothing is recorded.

@@ -35,6 +35,8 @@ mod event_pages;
 mod exec;
 #[cfg(all(feature = "client", feature = "service"))]
 mod export;
+#[cfg(all(feature = "client", feature = "service"))]
+mod faulty;
 #[cfg(feature = "service")]
 mod hostile;
 #[cfg(feature = "client")]
@@ -52,11 +54,15 @@ mod logs;
 mod mutants;
 #[cfg(feature = "service")]
 mod operator;
+#[cfg(all(feature = "client", feature = "service"))]
+mod pipeline;
 mod place;
 #[cfg(feature = "service")]
 mod problems;
 #[cfg(feature = "service")]
 mod projects;
+#[cfg(all(feature = "client", feature = "service"))]
+mod recovery;
 #[cfg(feature = "service")]
 mod redaction;
 #[cfg(all(feature = "client", feature = "service"))]
@@ -65,6 +71,8 @@ mod reporting;
 mod rotation;
 #[cfg(feature = "client")]
 mod run_context;
+#[cfg(all(feature = "client", feature = "service"))]
+mod run_context_reported;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
@@ -73,6 +81,8 @@ mod server;
 mod sessions;
 #[cfg(feature = "service")]
 mod signals;
+#[cfg(all(feature = "client", feature = "service"))]
+mod site;
 #[cfg(all(feature = "client", feature = "service"))]
 mod spool;
 #[cfg(feature = "service")]

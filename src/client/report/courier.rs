@@ -6,7 +6,7 @@ use super::state::{State, place_of};
 use super::telling::{Again, Keyed, LogPlace, Report, Stream};
 use crate::client::calls::{Appended, Finalized, RunState};
 use crate::client::error::ClientError;
-use crate::client::http::Client;
+use crate::client::http::{Client, NO_PROBLEM};
 use crate::evidence::canonical::{Object, Value};
 
 /// How often a name or a run that is taken is tried again with another.
@@ -21,6 +21,8 @@ pub(crate) enum Undelivered {
     Held { why: String },
     /// The service refused it for good.
     Refused { why: String },
+    /// Where it is kept, it cannot be read.
+    Unreadable { why: String },
 }
 
 /// What the service answered so far.
@@ -44,8 +46,8 @@ pub(crate) struct Courier<'c> {
     /// The run as the producer names it.
     run: String,
     pub(super) state: State,
-    /// The state that was marked last.
-    marked: State,
+    /// The state, when it was asked for the last time.
+    noted: State,
     pub(crate) told: Told,
 }
 
@@ -53,8 +55,7 @@ impl<'c> Courier<'c> {
     /// For reports to that run, of which those were delivered before, as far as `state` says.
     pub(crate) fn new(client: &'c Client, run: &str, state: Option<&Object<'_>>) -> Self {
         let state = state.map(State::read).unwrap_or_default();
-        let (marked, told) = (state.clone(), Told::default());
-        Self { client, run: run.to_owned(), state, marked, told }
+        Self { client, run: run.to_owned(), noted: state.clone(), state, told: Told::default() }
     }
 
     /// What goes on, and what does no more.
@@ -83,13 +84,13 @@ impl<'c> Courier<'c> {
         self.state.write()
     }
 
-    /// Whether there is something new to go on from since that was asked last.
-    pub(crate) fn has_news(&mut self) -> bool {
-        let has_news = self.state != self.marked;
-        if has_news {
-            self.marked = self.state.clone();
+    /// That, if it is not what it was when this was asked before.
+    pub(crate) fn news(&mut self) -> Option<Object<'static>> {
+        if self.noted == self.state {
+            return None;
         }
-        has_news
+        self.noted.clone_from(&self.state);
+        Some(self.state())
     }
 
     /// Whether it tells how a step ended that this producer began.
@@ -245,33 +246,40 @@ impl<'c> Courier<'c> {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
+            // What is there is there.
+            let mut pass = |end: u64| {
+                let there = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+                offset = offset.saturating_add(there as u64);
+                bytes = bytes.split_off(there);
+            };
             match (code(&error), &error) {
-                ("log_offset_mismatch", ClientError::Refused { upload_offset: Some(right), .. }) => {
-                    // What is there is there; what is missing there was not kept here.
-                    let there =
-                        usize::try_from(right.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
-                    offset = offset.saturating_add(there as u64);
-                    bytes = bytes.split_off(there);
-                    self.state.set_base(place, offset.saturating_sub(*right));
+                ("log_offset_mismatch", ClientError::Refused { upload_offset: Some(end), .. })
+                    if *end != at =>
+                {
+                    pass(*end);
+                    if *end < at {
+                        // What is missing there was not kept here.
+                        self.state.set_base(place, offset.saturating_sub(*end));
+                    }
                 }
                 ("run_closed", _) => {
-                    let end = self.log_end(place).await?;
-                    if end >= offset.saturating_add(bytes.len() as u64) {
-                        return Ok(());
+                    // It may have been closed behind all of this, which is sent again.
+                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
+                    pass(end.map_err(undelivered)?);
+                    if !bytes.is_empty() {
+                        self.move_on().await?;
+                        self.state.set_base(place, offset);
                     }
-                    self.move_on().await?;
-                    self.state.set_base(place, end.max(offset));
                 }
                 // Its step was told to be over, so all of it was there; or a later attempt ended first.
                 ("log_ended", _) => {
-                    let end = self.log_end(place).await?;
-                    if end >= offset.saturating_add(bytes.len() as u64)
-                        || !self.state.started.contains_key(place)
-                    {
+                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
+                    pass(end.map_err(undelivered)?);
+                    if bytes.is_empty() || !self.state.started.contains_key(place) {
                         return Ok(());
                     }
                     self.begin_again(place).await?;
-                    self.state.set_base(place, end.max(offset));
+                    self.state.set_base(place, offset);
                 }
                 _ => {
                     return Err(match undelivered(error) {
@@ -342,6 +350,16 @@ fn is_missing(error: &ClientError, member: &str) -> bool {
 
 pub(super) fn undelivered(error: ClientError) -> Undelivered {
     match error {
+        // Not the service, but something before it: a proxy, a sign-in page, a balancer with nothing behind it.
+        ClientError::Refused { status, ref code, ref detail, .. } if code == NO_PROBLEM => {
+            Undelivered::Later {
+                why: format!("{status} {detail}, which is no answer of a Sealstone service"),
+            }
+        }
+        // Something on the way cut it off.
+        ClientError::Refused { ref code, .. } if code == "body_incomplete" => {
+            Undelivered::Later { why: error.to_string() }
+        }
         ClientError::Refused { status: 401 | 403 | 404, .. } => Undelivered::Held { why: error.to_string() },
         ClientError::Refused { ref code, .. } if code == "run_ambiguous" => {
             Undelivered::Held { why: error.to_string() }

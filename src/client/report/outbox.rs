@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::state::State;
 use super::telling::{Keyed, LogPlace, Report, Stream};
 use crate::client::spool::{Spool, SpoolError, SpoolFile};
 use crate::evidence::canonical::Object;
@@ -28,12 +29,12 @@ pub(super) struct Outbox {
     in_flight: bool,
     file: Option<SpoolFile>,
     spool: Option<Spool>,
+    /// What the courier knew when the last report was acknowledged.
+    state: Object<'static>,
     server: String,
     run: String,
     /// Of all spool files but ours.
     others_bytes: u64,
-    /// What who sends knows besides.
-    state: Option<Object<'static>>,
     /// Why the spool takes nothing.
     pub(super) spool_failed: Option<String>,
     /// Of logs, given up.
@@ -49,9 +50,9 @@ impl Outbox {
             others_bytes: spool.as_ref().map(Spool::bytes).unwrap_or_default(),
             file: None,
             spool,
+            state: State::default().write(),
             server: server.to_owned(),
             run: run.to_owned(),
-            state: None,
             spool_failed: None,
             lost_log_bytes: 0,
         }
@@ -74,9 +75,8 @@ impl Outbox {
             return false;
         }
         self.log_bytes = self.log_bytes.saturating_add(bytes.len());
-        // What is being sent is the first of these only where no file comes before them.
-        let is_sent_from_memory = self.in_flight && self.file.as_ref().is_none_or(|file| file.waiting() == 0);
-        let alone = usize::from(is_sent_from_memory);
+        let is_front = self.file.as_ref().is_none_or(|file| file.waiting() == 0);
+        let alone = usize::from(self.in_flight && is_front);
         if self.waiting.len() > alone
             && let Some((_, Keyed { report: Report::Log { place: p, stream: s, bytes: b, .. }, .. })) =
                 self.waiting.back_mut()
@@ -132,11 +132,10 @@ impl Outbox {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let file = none.insert(spool.create(&self.server, &self.run, now)?);
-                if let Some(state) = &self.state {
-                    file.mark(state.clone())?;
-                }
-                file
+                let mut file = spool.create(&self.server, &self.run, now)?;
+                // Whoever sends it goes on from where we are.
+                file.mark(self.state.clone())?;
+                none.insert(file)
             }
         };
         let bytes = file.bytes().saturating_add(self.others_bytes);
@@ -174,11 +173,13 @@ impl Outbox {
         }
     }
 
-    /// Remembers how far it was acknowledged, and what who sends knows besides: on disk, once something is there.
-    pub(super) fn mark(&mut self, state: Object<'static>) {
+    /// Remembers how far it was acknowledged, and what the courier knows now, where that is news; on disk, where it is on disk.
+    pub(super) fn mark(&mut self, news: Option<Object<'static>>) {
+        if let Some(state) = news {
+            self.state = state;
+        }
         // Without the mark more than has to be is sent again.
-        let _ = self.file.as_mut().map(|file| file.mark(state.clone()));
-        self.state = Some(state);
+        let _ = self.file.as_mut().map(|file| file.mark(self.state.clone()));
     }
 
     /// How many reports wait.

@@ -42,7 +42,9 @@ impl Courier<'_> {
     async fn open_next(&mut self) -> Result<(), Undelivered> {
         let closed = self.client.run(self.run()).await.map_err(undelivered)?;
         let snapshot = self.client.snapshot(self.run()).await.map_err(undelivered)?;
-        let members = members(&closed, &snapshot);
+        let members = members(&closed, &snapshot).ok_or_else(|| Undelivered::Later {
+            why: "what should be a run is no answer of a Sealstone service".to_owned(),
+        })?;
         let next = format!("{}/{}", closed.project, members.text("run_id").unwrap_or_default());
         match self.client.open_run(&members).await {
             Ok(_) => {}
@@ -57,13 +59,6 @@ impl Courier<'_> {
         self.state.moved_to = Some(next);
         self.state.moves = self.state.moves.saturating_add(1);
         Ok(())
-    }
-
-    /// How far the log of a step came in the run that takes it, or took it, as its producer counts.
-    pub(super) async fn log_end(&self, place: &LogPlace) -> Result<u64, Undelivered> {
-        let LogPlace { step_id, attempt } = self.state.renamed(place);
-        let bytes = self.client.log_bytes(self.run(), &step_id, attempt).await.map_err(undelivered)?;
-        Ok(self.state.base(place).saturating_add(bytes))
     }
 
     /// The attempt that goes on is over for the service, because a later one ended: goes on as the next that is free.
@@ -106,23 +101,23 @@ impl Courier<'_> {
                 self.state.moves = self.state.moves.saturating_add(1);
                 Ok(true)
             }
-            Err(ClientError::Refused { status: 404, .. }) => Ok(false),
+            Err(ClientError::Refused { code, .. }) if code == "run_not_found" => Ok(false),
             Err(error) => Err(undelivered(error)),
         }
     }
 }
 
-/// The remainder of a run, as whoever opens it says it.
-fn members(closed: &RunState, snapshot: &[u8]) -> Object<'static> {
+/// The remainder of a run, as whoever opens it says it; `None` if that is no snapshot of a run.
+fn members(closed: &RunState, snapshot: &[u8]) -> Option<Object<'static>> {
     let link = Object::from_iter([("rel", "previous"), ("evidence_id", &closed.evidence_id)]).into_owned();
     let mut members = Object::from_iter([
         ("project", closed.project.clone().into()),
         ("run_id", Value::from(next_name(&closed.run_id))),
         ("links", vec![Value::from(link)].into()),
     ]);
-    let Ok(snapshot) = canonical::parse(snapshot, snapshot.len()) else { return members };
-    let run = snapshot.as_object().and_then(|snapshot| snapshot.object("envelope")?.object("run"));
-    for (name, value) in run.into_iter().flat_map(Object::iter).filter(|(name, _)| SAME.contains(name)) {
+    let snapshot = canonical::parse(snapshot, snapshot.len()).ok()?;
+    let run = snapshot.as_object()?.object("envelope")?.object("run")?;
+    for (name, value) in run.iter().filter(|(name, _)| SAME.contains(name)) {
         if let Some(shown) = shown(value) {
             members.insert(name.to_owned(), shown);
         }
@@ -131,7 +126,7 @@ fn members(closed: &RunState, snapshot: &[u8]) -> Object<'static> {
     if !closed.private.is_empty() {
         members.insert("private", closed.private.clone());
     }
-    members
+    Some(members)
 }
 
 /// A value without what is withheld in it: a commitment cannot be told by a producer.

@@ -32,6 +32,8 @@ const WAS_AWAY: Duration = Duration::from_secs(1);
 pub(crate) struct Delivery {
     /// What the service answered.
     pub(crate) told: Told,
+    /// What it refused of what others left before.
+    pub(crate) older_refused: Vec<String>,
     /// What it did not acknowledge.
     pub(crate) unsent: Option<Unsent>,
     /// Bytes of logs that neither the service nor the spool took.

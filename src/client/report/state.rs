@@ -18,10 +18,10 @@ pub(super) struct State {
     renamed: BTreeMap<LogPlace, LogPlace>,
     /// How many bytes of a log went elsewhere, or nowhere.
     bases: BTreeMap<LogPlace, u64>,
-    /// Steps that this producer began and that go on, as it told of them.
-    pub(super) started: BTreeMap<LogPlace, Object<'static>>,
     /// Artifacts that were refused: nothing can cite them.
     pub(super) lost: BTreeSet<String>,
+    /// Steps that go on, as they were told to begin.
+    pub(super) started: BTreeMap<LogPlace, Object<'static>>,
 }
 
 impl State {
@@ -88,7 +88,10 @@ impl State {
             .bases
             .iter()
             .map(|(place, base)| Value::from([at(place), vec![Value::count(*base)]].concat()));
-        let started = self.started.values().cloned().map(Value::from);
+        let started = self
+            .started
+            .iter()
+            .map(|(place, entry)| Value::from([at(place), vec![entry.clone().into()]].concat()));
         let mut state = Object::from_iter([
             ("started", started.collect::<Vec<_>>().into()),
             ("is_refused", self.is_refused.into()),
@@ -119,9 +122,11 @@ impl State {
             [step_id, attempt, base] => Some((place(step_id, attempt)?, base.as_count()?)),
             _ => None,
         });
-        let started = state.list("started").unwrap_or_default().iter().filter_map(|entry| {
-            let entry = entry.clone().into_owned().as_object()?.clone();
-            Some((place_of(&entry)?, entry))
+        let started = rows("started").filter_map(|row| match row {
+            [step_id, attempt, entry] => {
+                Some((place(step_id, attempt)?, entry.as_object()?.clone().into_owned()))
+            }
+            _ => None,
         });
         let lost = state.list("lost").unwrap_or_default().iter();
         Self {
@@ -157,8 +162,7 @@ mod tests {
         state.rename(place("cargo", 1), Again::Step, 1);
         state.set_base(&place("unit", 1), 7);
         state.lost.insert("a".into());
-        let started = Object::from_iter([("step_id", "unit"), ("kind", "test")]);
-        state.started.insert(place("unit", 1), started.into_owned());
+        state.started.insert(place("unit", 1), Object::from_iter([("step_id", "unit")]));
         assert_eq!(State::read(&state.write()), state);
         assert_eq!(State::read(&State::default().write()), State::default());
         assert_eq!(State::read(&Object::new()), State::default());

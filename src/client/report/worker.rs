@@ -7,25 +7,24 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, sleep_until};
 
+use super::backlog::{is_ours, send_older, send_others};
 use super::courier::{Courier, Told, Undelivered};
 use super::reporter::{Delivery, Shared, Unsent};
 use crate::client::error::ClientError;
 use crate::client::http::Client;
-use crate::client::spool::{Spool, SpoolError, SpoolFile, Unread, Waiting};
+use crate::client::spool::Spool;
 use crate::evidence::canonical::Object;
 use crate::evidence::time::Timestamp;
 
 /// Pauses between tries: the first, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often it is looked whether something waits too long in memory.
 const SPILL_PAUSE: Duration = Duration::from_millis(100);
-/// How long another process that sends what comes before is waited for at a time.
-const IN_USE_PAUSE: Duration = Duration::from_millis(100);
 /// How long reports of others are sent, once our own are.
 const OTHERS: Duration = Duration::from_secs(2);
 /// After so many acknowledged reports the file remembers it.
-const MARK_EVERY: usize = 64;
+pub(super) const MARK_EVERY: usize = 64;
 /// Who is quicker than that needs no sign of life.
 const ALIVE_AFTER: Duration = Duration::from_millis(500);
 /// How long a hint may take; the next is as good.
@@ -54,25 +53,34 @@ pub(super) fn work(
                 () = listen(shared, client) => {}
             }
         }),
-        Err(error) => sending.why = Some(error.to_string()),
+        Err(error) => {
+            sending.why = Some(error.to_string());
+            while shared.deadline.borrow().is_none() {
+                std::thread::sleep(SPILL_PAUSE);
+                shared.spill(now(), false);
+            }
+        }
     }
     leave(shared, courier, sending, now)
 }
 
 /// How far it came.
 #[derive(Default)]
-struct Sending {
+pub(super) struct Sending {
     /// The last failure, since the last success.
-    why: Option<String>,
+    pub(super) why: Option<String>,
     /// Of what waited before.
-    older: Told,
+    pub(super) older: Told,
 }
 
 async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>, sending: &mut Sending) {
     if let Some(spool) = spool {
-        let is_ours = |waiting: &Waiting| waiting.header.server == courier.client.server();
-        shared.behind.store(spool.waiting().iter().any(is_ours), Ordering::Relaxed);
-        send_older(courier, spool, sending).await;
+        let behind = spool.waiting().iter().any(|waiting| is_ours(waiting, courier.client));
+        shared.behind.store(behind, Ordering::Relaxed);
+        if !send_older(courier, spool, sending).await {
+            // What is told now would be held too, or go before what it leans on.
+            return end_of_producer(shared).await;
+        }
     }
     let mut pause = FIRST_PAUSE;
     let mut acknowledged: usize = 0;
@@ -90,7 +98,10 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
                 shared.to_send.notified().await;
                 continue;
             }
-            Err(error) => return sending.why = Some(error.to_string()),
+            Err(error) => {
+                sending.why = Some(error.to_string());
+                return end_of_producer(shared).await;
+            }
         };
         let delivered = courier.deliver(&keyed).await;
         shared.run.send_if_modified(|run| {
@@ -103,7 +114,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
         match delivered {
             Ok(()) => {}
             Err(Undelivered::Refused { why }) => courier.told.refused.push(why),
-            Err(Undelivered::Held { why }) => {
+            Err(Undelivered::Held { why } | Undelivered::Unreadable { why }) => {
                 sending.why = Some(why);
                 // Somebody has to do something: trying again before does not help.
                 return end_of_producer(shared).await;
@@ -120,126 +131,11 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
         acknowledged = acknowledged.saturating_add(1);
         let mut outbox = shared.outbox();
         outbox.done();
-        if courier.has_news() || acknowledged.is_multiple_of(MARK_EVERY) {
-            outbox.mark(courier.state());
+        let news = courier.news();
+        if acknowledged.is_multiple_of(MARK_EVERY) || news.is_some() {
+            outbox.mark(news);
         }
     }
-}
-
-/// What comes before, of the same run first.
-async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &mut Sending) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let mut waiting = spool.waiting();
-        waiting.retain(|waiting| waiting.header.server == courier.client.server());
-        let Some(next) = waiting.iter().position(|waiting| waiting.header.run == courier.run()) else {
-            return;
-        };
-        let waiting = waiting.swap_remove(next);
-        let file = match spool.open(&waiting.path) {
-            Ok(file) => file,
-            // It goes on beside us.
-            Err(SpoolError::InUse) if waiting.is_growing => return,
-            Err(SpoolError::InUse) => {
-                sleep(IN_USE_PAUSE).await;
-                continue;
-            }
-            Err(SpoolError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                return sending
-                    .older
-                    .notes
-                    .push(format!("{} cannot be sent: {error}", waiting.path.display()));
-            }
-        };
-        let flushed = flush_file(courier.client, file, &mut |_| ()).await;
-        sending.older.refused.extend(flushed.told.refused);
-        sending.older.notes.extend(flushed.told.notes);
-        let damaged = flushed.damaged.map(|why| format!("{}: {why}", waiting.path.display()));
-        sending.older.notes.extend(damaged);
-        match flushed.undelivered {
-            None => pause = FIRST_PAUSE,
-            Some(Undelivered::Later { why }) => {
-                sending.why = Some(why);
-                sleep(pause).await;
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-            }
-            // What is told now would be held too.
-            Some(Undelivered::Held { why } | Undelivered::Refused { why }) => {
-                sending.why = Some(why);
-                return;
-            }
-        }
-    }
-}
-
-/// What waits of other runs at the same service, as far as it can be sent now.
-async fn send_others(client: &Client, spool: Option<&Spool>) {
-    let waiting = spool.map(Spool::waiting).unwrap_or_default();
-    for waiting in waiting.iter().filter(|waiting| waiting.header.server == client.server()) {
-        let Ok(file) = spool.map_or(Err(SpoolError::NotASpool), |spool| spool.open(&waiting.path)) else {
-            continue;
-        };
-        if matches!(flush_file(client, file, &mut |_| ()).await.undelivered, Some(Undelivered::Later { .. }))
-        {
-            return;
-        }
-    }
-}
-
-/// What became of a spool file.
-pub(crate) struct Flushed {
-    pub(crate) told: Told,
-    /// Why it is still there.
-    pub(crate) undelivered: Option<Undelivered>,
-    /// Why not all of it could be read; all that could be is sent, and the file set aside.
-    pub(crate) damaged: Option<String>,
-}
-
-/// Sends what a spool file holds, in order; once all is answered the file is gone, or set aside with what was refused.
-pub(crate) async fn flush_file(
-    client: &Client,
-    mut file: SpoolFile,
-    progress: &mut dyn FnMut(usize),
-) -> Flushed {
-    let run = file.header().run.clone();
-    let mut courier = Courier::new(client, &run, file.state());
-    let mut acknowledged: usize = 0;
-    let undelivered = loop {
-        let keyed = match file.front() {
-            Ok(Some(keyed)) => keyed,
-            Ok(None) => break None,
-            Err(error) => break Some(Undelivered::Held { why: error.to_string() }),
-        };
-        match courier.deliver(&keyed).await {
-            Ok(()) => {}
-            Err(Undelivered::Refused { why }) => courier.told.refused.push(why),
-            Err(undelivered) => break Some(undelivered),
-        }
-        file.acknowledge();
-        acknowledged = acknowledged.saturating_add(1);
-        if courier.has_news() || acknowledged.is_multiple_of(MARK_EVERY) {
-            // Without it more than has to be is sent again.
-            let _ = file.mark(courier.state());
-        }
-        progress(acknowledged);
-    };
-    let damaged = match file.unread() {
-        Some(Unread::Damaged { frame }) => Some(SpoolError::Damaged { frame }.to_string()),
-        _ => None,
-    };
-    if file.unread() == Some(Unread::Unfinished) {
-        courier.told.notes.push("what was written last of what waited was not whole, and is left out".into());
-    }
-    let kept = match &undelivered {
-        None if courier.told.refused.is_empty() && damaged.is_none() => file.remove(),
-        None => file.set_aside(),
-        // Where nothing can be remembered more than has to be is sent again.
-        Some(_) if acknowledged > 0 && damaged.is_none() => file.mark(courier.state()),
-        Some(_) => Ok(()),
-    };
-    let kept = kept.err().map(|error| Undelivered::Held { why: error.to_string() });
-    Flushed { told: courier.told, undelivered: undelivered.or(kept), damaged }
 }
 
 /// Returns when it is time to leave.
@@ -349,18 +245,18 @@ fn leave(shared: &Shared, courier: Courier<'_>, sending: Sending, now: &dyn Fn()
     let (reports, lost_log_bytes) = (outbox.len(), outbox.lost_log_bytes);
     let state = courier.state();
     let mut told = courier.told;
-    told.refused.splice(0..0, sending.older.refused);
     told.notes.splice(0..0, sending.older.notes);
+    let older_refused = sending.older.refused;
     if reports == 0 {
         if let Some(mut file) = outbox.take_file() {
             let kept = if told.refused.is_empty() { file.remove() } else { file.set_aside() };
             // It is all answered: sent again it changes nothing.
             let _ = kept;
         }
-        return Delivery { told, unsent: None, lost_log_bytes };
+        return Delivery { told, older_refused, unsent: None, lost_log_bytes };
     }
     outbox.spill(now());
-    outbox.mark(state);
+    outbox.mark(Some(state));
     let failed = outbox.spool_failed.clone();
     let file = outbox.take_file().filter(|_| failed.is_none());
     let path: Option<PathBuf> = file.map(|mut file| {
@@ -371,5 +267,5 @@ fn leave(shared: &Shared, courier: Courier<'_>, sending: Sending, now: &dyn Fn()
     let why = [sending.why, failed.map(|why| format!("the spool: {why}"))];
     let why = why.into_iter().flatten().collect::<Vec<_>>().join("; ");
     let why = if why.is_empty() { "it did not answer in time".to_owned() } else { why };
-    Delivery { told, unsent: Some(Unsent { path, reports, why }), lost_log_bytes }
+    Delivery { told, older_refused, unsent: Some(Unsent { path, reports, why }), lost_log_bytes }
 }

@@ -285,6 +285,7 @@ impl SpoolFile {
         let frame = [&length.to_le_bytes(), sealed.as_slice()].concat();
         let written = self.file.write_all_at(&frame, self.end);
         if written.is_err() {
+            // Nothing of it is behind what is put there next, which may be shorter.
             self.file.set_len(self.end)?;
         }
         written?;
