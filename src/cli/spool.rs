@@ -158,14 +158,22 @@ impl Held {
     }
 }
 
-/// Sends one file; a failure of status 0 is one whose producer is still at it.
+/// Sends one file; a failure of status 0 is one whose producer is still at it, or that another process sent.
 async fn flush_one(
     arguments: &FlushArguments,
     spool: &SpoolArguments,
     path: &Path,
 ) -> Result<Flushed, Failure> {
     let cannot = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let (header, _) = Header::read(path).map_err(|error| Failure::new(NO_INPUT, cannot(&error)))?;
+    let failure = |error: SpoolError| match error {
+        SpoolError::InUse => Failure::new(UNAVAILABLE, cannot(&"another process is sending it")),
+        // It was there a moment ago: another process sent it.
+        SpoolError::Io(error) if error.kind() == io::ErrorKind::NotFound && arguments.files.is_empty() => {
+            Failure::new(0, "")
+        }
+        error => Failure::new(NO_INPUT, cannot(&error)),
+    };
+    let (header, _) = Header::read(path).map_err(failure)?;
     let token = arguments.server.token().filter(|_| header.keyed_by == KeySource::Token);
     if header.keyed_by == KeySource::Token && token.is_none() {
         return Err(Failure::new(
@@ -174,11 +182,7 @@ async fn flush_one(
         ));
     }
     let client = arguments.server.client_of(&header.server, Retry::default())?;
-    let Some(file) = open(&spool.spool(token)?, path).await.map_err(|failure| match failure {
-        SpoolError::InUse => Failure::new(UNAVAILABLE, cannot(&"another process is sending it")),
-        error => Failure::new(NO_INPUT, cannot(&error)),
-    })?
-    else {
+    let Some(file) = open(&spool.spool(token)?, path).await.map_err(failure)? else {
         return Err(Failure::new(0, ""));
     };
     let bar = progress(&file, arguments.quiet);
