@@ -65,7 +65,7 @@ pub(super) async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &m
                 passed.insert(waiting.path);
             }
             Some(Undelivered::Held { why } | Undelivered::Refused { why }) => {
-                sending.why = Some(why);
+                (sending.why, sending.is_held) = (Some(why), true);
                 return false;
             }
         }
