@@ -225,6 +225,9 @@ fn told(path: &Path, flushed: &Flushed, quiet: bool) -> u8 {
     for refused in &flushed.told.refused {
         warn(&format!("{}: the service refused {refused}", path.display()));
     }
+    if let Some(damaged) = &flushed.damaged {
+        warn(&format!("{}: {damaged}; what is before it is sent", path.display()));
+    }
     match &flushed.undelivered {
         Some(Undelivered::Later { why } | Undelivered::Held { why } | Undelivered::Refused { why }) => {
             warn(&format!("{}: not sent: {why}", path.display()));
@@ -234,6 +237,7 @@ fn told(path: &Path, flushed: &Flushed, quiet: bool) -> u8 {
             warn(&format!("{}: {why}", path.display()));
             NO_INPUT
         }
+        None if flushed.damaged.is_some() => NO_INPUT,
         None if flushed.told.refused.is_empty() => 0,
         None => REFUSED,
     }

@@ -147,6 +147,12 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
     for refused in &refused {
         warn(&format!("the service refused {refused}"));
     }
+    if delivery.lost_log_bytes > 0 {
+        warn(&format!(
+            "{} bytes of the log had no room in the spool and are lost; see --spool-limit",
+            delivery.lost_log_bytes
+        ));
+    }
     for refused in &delivery.older_refused {
         warn(&format!("of what waited in the spool the service refused {refused}; it is set aside there"));
     }

@@ -34,6 +34,9 @@ pub struct RunState {
     /// `open`, `closing` or `sealed`.
     pub state: String,
     pub abort_requested: bool,
+    /// Pointers to what is withheld in it.
+    #[serde(default)]
+    pub private: Vec<String>,
     /// What the chain is.
     pub head: Head,
     /// Seconds after which it is closed when nothing is accepted under it.
@@ -43,8 +46,8 @@ pub struct RunState {
 impl From<OpenedRun> for RunState {
     fn from(opened: OpenedRun) -> Self {
         let OpenedRun { run_id, evidence_id, project, head, idle_timeout } = opened;
-        let state = "open".to_owned();
-        Self { run_id, evidence_id, project, state, abort_requested: false, head, idle_timeout }
+        let (state, private) = ("open".to_owned(), Vec::new());
+        Self { run_id, evidence_id, project, state, abort_requested: false, private, head, idle_timeout }
     }
 }
 

@@ -66,6 +66,8 @@ mod recovery;
 #[cfg(feature = "service")]
 mod redaction;
 #[cfg(all(feature = "client", feature = "service"))]
+mod reporting;
+#[cfg(all(feature = "client", feature = "service"))]
 mod rotation;
 #[cfg(feature = "client")]
 mod run_context;
@@ -81,6 +83,8 @@ mod sessions;
 mod signals;
 #[cfg(all(feature = "client", feature = "service"))]
 mod site;
+#[cfg(all(feature = "client", feature = "service"))]
+mod spool;
 #[cfg(feature = "service")]
 mod sse;
 #[cfg(feature = "service")]

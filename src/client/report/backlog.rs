@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::courier::{Courier, Told, Undelivered};
 use super::worker::{FIRST_PAUSE, LONGEST_PAUSE, MARK_EVERY, Sending};
 use crate::client::http::Client;
-use crate::client::spool::{Spool, SpoolError, SpoolFile, Waiting};
+use crate::client::spool::{Spool, SpoolError, SpoolFile, Unread, Waiting};
 
 /// How long another process that sends a file is waited for at a time.
 const IN_USE_PAUSE: Duration = Duration::from_millis(100);
@@ -53,6 +53,8 @@ pub(super) async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &m
         let flushed = flush_file(courier.client, file, &mut |_| ()).await;
         sending.older.refused.extend(flushed.told.refused);
         sending.older.notes.extend(flushed.told.notes);
+        let damaged = flushed.damaged.map(|why| format!("{}: {why}", waiting.path.display()));
+        sending.older.notes.extend(damaged);
         match flushed.undelivered {
             None => pause = FIRST_PAUSE,
             Some(Undelivered::Later { why }) => {
@@ -99,6 +101,8 @@ pub(crate) struct Flushed {
     pub(crate) told: Told,
     /// Why it is still there.
     pub(crate) undelivered: Option<Undelivered>,
+    /// Why not all of it could be read; all that could be is sent, and the file set aside.
+    pub(crate) damaged: Option<String>,
 }
 
 /// Sends what a spool file holds, in order; once all is answered the file is gone, or set aside with what was refused.
@@ -109,7 +113,6 @@ pub(crate) async fn flush_file(
 ) -> Flushed {
     let run = file.header().run.clone();
     let mut courier = Courier::new(client, &run, file.state());
-    file.delivered().flatten().for_each(|keyed| courier.remember(&keyed));
     let mut acknowledged: usize = 0;
     let undelivered = loop {
         let keyed = match file.front() {
@@ -130,12 +133,20 @@ pub(crate) async fn flush_file(
         }
         progress(acknowledged);
     };
+    let damaged = match file.unread() {
+        Some(Unread::Damaged { frame }) => Some(SpoolError::Damaged { frame }.to_string()),
+        _ => None,
+    };
+    if file.unread() == Some(Unread::Unfinished) {
+        courier.told.notes.push("what was written last of what waited was not whole, and is left out".into());
+    }
     let kept = match &undelivered {
-        None if courier.told.refused.is_empty() => file.remove(),
+        None if courier.told.refused.is_empty() && damaged.is_none() => file.remove(),
         None => file.set_aside(),
-        Some(_) if acknowledged > 0 => file.mark(courier.state()),
+        // Where nothing can be remembered more than has to be is sent again.
+        Some(_) if acknowledged > 0 && damaged.is_none() => file.mark(courier.state()),
         Some(_) => Ok(()),
     };
     let kept = kept.err().map(|error| Undelivered::Unreadable { why: error.to_string() });
-    Flushed { told: courier.told, undelivered: undelivered.or(kept) }
+    Flushed { told: courier.told, undelivered: undelivered.or(kept), damaged }
 }

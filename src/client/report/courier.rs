@@ -7,7 +7,7 @@ use super::telling::{Again, Keyed, LogPlace, Report, Stream};
 use crate::client::calls::{Appended, Finalized, RunState};
 use crate::client::error::ClientError;
 use crate::client::http::{Client, NO_PROBLEM};
-use crate::evidence::canonical::Object;
+use crate::evidence::canonical::{Object, Value};
 
 /// How often a name or a run that is taken is tried again with another.
 const MAX_OTHERS: u64 = 1_000;
@@ -58,8 +58,8 @@ impl<'c> Courier<'c> {
         Self { client, run: run.to_owned(), noted: state.clone(), state, told: Told::default() }
     }
 
-    /// What was delivered before, by us or by another: remembered, not sent.
-    pub(crate) fn remember(&mut self, keyed: &Keyed) {
+    /// What goes on, and what does no more.
+    fn remember(&mut self, keyed: &Keyed) {
         if let Report::Entries { entries, .. } = &keyed.report {
             entries.iter().for_each(|entry| self.remember_entry(entry));
         }
@@ -91,6 +91,12 @@ impl<'c> Courier<'c> {
         }
         self.noted.clone_from(&self.state);
         Some(self.state())
+    }
+
+    /// Whether it tells how a step ended that this producer began.
+    fn has_begun(&self, entry: &Object<'static>) -> bool {
+        entry.text("type") == Some("step")
+            && place_of(entry).is_some_and(|place| self.state.started.contains_key(&place))
     }
 
     /// Sends one report, and whatever else its way needs.
@@ -154,6 +160,21 @@ impl<'c> Courier<'c> {
             };
             match (code(&error), entries) {
                 ("run_closed", _) => self.move_on().await?,
+                // A later attempt ended first, so that ours was over: how it ended is told of its next.
+                ("step_exists" | "attempt_order", [entry])
+                    if again.is_none() && taken < MAX_OTHERS && self.has_begun(entry) =>
+                {
+                    taken = taken.saturating_add(1);
+                    place_of(entry).iter().for_each(|place| self.state.next_attempt(place));
+                }
+                // It was recorded in the run before.
+                ("artifact_unknown", [_]) if self.state.moves > 0 && taken < MAX_OTHERS => {
+                    let Some(artifact_id) = unknown(&error, &sent) else {
+                        return Err(self.refused(entries, error));
+                    };
+                    taken = taken.saturating_add(1);
+                    self.state.lost.insert(artifact_id);
+                }
                 // With a name that was taken before, and is sent anew, the key is known for another body.
                 ("step_exists" | "attempt_order" | "idempotency_key_reused", [entry])
                     if again.is_some() && taken < MAX_OTHERS =>
@@ -210,6 +231,14 @@ impl<'c> Courier<'c> {
     ) -> Result<(), Undelivered> {
         let mut offset = offset;
         while !bytes.is_empty() {
+            // What stands in the run or the attempt before.
+            let before = self.state.base(place).saturating_sub(offset);
+            let before = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
+            if before > 0 {
+                bytes = bytes.split_off(before);
+                offset = offset.saturating_add(before as u64);
+                continue;
+            }
             let at = offset.saturating_sub(self.state.base(place));
             let LogPlace { step_id, attempt } = self.state.renamed(place);
             let whose = (step_id.as_str(), attempt, stream.as_str());
@@ -242,8 +271,16 @@ impl<'c> Courier<'c> {
                         self.state.set_base(place, offset);
                     }
                 }
-                // Its step was told to be over, so all of it was there.
-                ("log_ended", _) => return Ok(()),
+                // Its step was told to be over, so all of it was there; or a later attempt ended first.
+                ("log_ended", _) => {
+                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
+                    pass(end.map_err(undelivered)?);
+                    if bytes.is_empty() || !self.state.started.contains_key(place) {
+                        return Ok(());
+                    }
+                    self.begin_again(place).await?;
+                    self.state.set_base(place, offset);
+                }
                 _ => {
                     return Err(match undelivered(error) {
                         Undelivered::Refused { why } => {
@@ -295,6 +332,16 @@ fn code(error: &ClientError) -> &str {
         ClientError::Refused { code, .. } => code,
         _ => "",
     }
+}
+
+/// The artifact that an entry cites and nobody recorded.
+fn unknown(error: &ClientError, sent: &[Object<'_>]) -> Option<String> {
+    let ClientError::Refused { detail, .. } = error else { return None };
+    let cited = sent.iter().flat_map(|entry| {
+        ["artifact_ids", "basis_artifact_ids"].into_iter().flat_map(|ids| entry.list(ids).unwrap_or_default())
+    });
+    let mut cited = cited.filter_map(Value::as_text);
+    cited.find(|id| detail.contains(&format!("{id:?}"))).map(str::to_owned)
 }
 
 fn is_missing(error: &ClientError, member: &str) -> bool {

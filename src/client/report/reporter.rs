@@ -84,6 +84,8 @@ pub(super) struct Shared {
     /// Until when it is tried, once nothing more comes.
     pub(super) deadline: watch::Sender<Option<Instant>>,
     pub(super) abort: watch::Sender<bool>,
+    /// The run that takes what is told now.
+    pub(super) run: watch::Sender<String>,
     /// The service has answered.
     pub(super) answered: AtomicBool,
     /// There was something before that it did not take.
@@ -122,6 +124,7 @@ impl Reporter {
             to_signal: Notify::new(),
             deadline: watch::Sender::new(None),
             abort: watch::Sender::new(false),
+            run: watch::Sender::new(run.clone()),
             answered: AtomicBool::new(false),
             behind: AtomicBool::new(false),
         });

@@ -61,6 +61,13 @@ impl State {
         self.renamed.insert(place, other);
     }
 
+    /// The attempt of a step is over, whatever its producer knows: what it tells from now on is of the next.
+    pub(super) fn next_attempt(&mut self, place: &LogPlace) {
+        let LogPlace { step_id, attempt } = self.renamed(place);
+        let next = LogPlace { step_id, attempt: attempt.saturating_add(1) };
+        self.renamed.insert(place.clone(), next);
+    }
+
     /// Where the log of a step is.
     pub(super) fn renamed(&self, place: &LogPlace) -> LogPlace {
         self.renamed.get(place).unwrap_or(place).clone()

@@ -26,7 +26,9 @@ const OTHERS: Duration = Duration::from_secs(2);
 /// After so many acknowledged reports the file remembers it.
 pub(super) const MARK_EVERY: usize = 64;
 /// Who is quicker than that needs no sign of life.
-const ALIVE_AFTER: Duration = Duration::from_secs(2);
+const ALIVE_AFTER: Duration = Duration::from_millis(500);
+/// How long a hint may take; the next is as good.
+const HINT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The service's own idle timeout, where it does not tell.
 const IDLE_TIMEOUT_S: u64 = 3600;
 
@@ -47,8 +49,8 @@ pub(super) fn work(
                 () = send(shared, &mut courier, spool, &mut sending) => {}
                 () = end(shared) => {}
                 () = keep(shared, now) => {}
-                () = hint(shared, client, run) => {}
-                () = listen(shared, client, run) => {}
+                () = hint(shared, client) => {}
+                () = listen(shared, client) => {}
             }
         }),
         Err(error) => {
@@ -103,7 +105,15 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
                 return end_of_producer(shared).await;
             }
         };
-        match courier.deliver(&keyed).await {
+        let delivered = courier.deliver(&keyed).await;
+        shared.run.send_if_modified(|run| {
+            let moved = run != courier.run();
+            if moved {
+                *run = courier.run().to_owned();
+            }
+            moved
+        });
+        match delivered {
             Ok(()) => {}
             Err(Undelivered::Refused { why }) => courier.told.refused.push(why),
             Err(Undelivered::Held { why } | Undelivered::Unreadable { why }) => {
@@ -165,7 +175,7 @@ async fn keep(shared: &Shared, now: &dyn Fn() -> Timestamp) {
 }
 
 /// Sends hints as they come, and a sign of life at a quarter of the time after which the run would be given up.
-async fn hint(shared: &Shared, client: &Client, run: &str) {
+async fn hint(shared: &Shared, client: &Client) {
     let heartbeat = Object::from_iter([("type", "heartbeat")]);
     let mut alive_at = Instant::now().checked_add(ALIVE_AFTER);
     let mut period = None;
@@ -174,18 +184,20 @@ async fn hint(shared: &Shared, client: &Client, run: &str) {
         let time = tokio::time::timeout_at(until.into(), shared.to_signal.notified()).await;
         let mut signals: Vec<Object<'static>> =
             shared.signals.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let run = shared.run.borrow().clone();
         if time.is_err() {
             if period.is_none() {
-                let known = client.run(run).await.ok();
+                let known =
+                    tokio::time::timeout(HINT_TIMEOUT, client.run(&run)).await.ok().and_then(Result::ok);
                 period = known.map(|run| idle_quarter(run.idle_timeout.unwrap_or(IDLE_TIMEOUT_S)));
             } else {
                 signals.push(heartbeat.clone());
             }
-            alive_at = Instant::now().checked_add(period.unwrap_or(LONGEST_PAUSE));
+            alive_at = Instant::now().checked_add(period.unwrap_or(ALIVE_AFTER));
         }
         if !signals.is_empty() {
             // Hints are told once, or not at all.
-            let _ = client.signal(run, &signals).await;
+            let _ = tokio::time::timeout(HINT_TIMEOUT, client.signal(&run, &signals)).await;
         }
     }
 }
@@ -194,8 +206,20 @@ fn idle_quarter(idle_timeout_s: u64) -> Duration {
     Duration::from_millis(idle_timeout_s.saturating_mul(250)).max(Duration::from_millis(250))
 }
 
-/// Hears when somebody asks the producer to stop, or closed the run over its head.
-async fn listen(shared: &Shared, client: &Client, run: &str) {
+/// Hears when somebody asks the producer to stop, or closed the run over its head: of the run that takes what is told now.
+async fn listen(shared: &Shared, client: &Client) {
+    let mut run = shared.run.subscribe();
+    loop {
+        let now = run.borrow_and_update().clone();
+        tokio::select! {
+            () = listen_to(shared, client, &now) => {}
+            // Who moves on lives as long as we do.
+            _ = run.changed() => {}
+        }
+    }
+}
+
+async fn listen_to(shared: &Shared, client: &Client, run: &str) {
     let mut pause = FIRST_PAUSE;
     loop {
         let mut events = client.run_events(run, &[("types", "abort_requested")]);
