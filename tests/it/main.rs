@@ -69,6 +69,8 @@ mod redaction;
 mod rotation;
 #[cfg(feature = "client")]
 mod run_context;
+#[cfg(all(feature = "client", feature = "service"))]
+mod run_context_reported;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
