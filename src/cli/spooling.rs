@@ -161,7 +161,7 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
             "the service does not have all of run {run} yet ({why}); the rest is kept in {}. The next command sends it, or: sealstone spool flush",
             path.display()
         )),
-        Some(Unsent { path: None, reports, why }) => {
+        Some(Unsent { path: None, reports, why, .. }) => {
             warn(&format!(
                 "{reports} reports of run {run} are lost: neither the service nor the spool took them ({why})"
             ));

@@ -300,7 +300,7 @@ fn again(error: reqwest::Error) -> Failed {
     let why = chain(&error);
     // Who is not trusted now is not trusted in a moment.
     match why.contains("invalid peer certificate") {
-        true => Failed::ForGood(ClientError::Away { why, tried: Duration::ZERO }),
+        true => Failed::ForGood(ClientError::Untrusted { why }),
         false => Failed::Again { why, after: None },
     }
 }

@@ -98,7 +98,8 @@ async fn who_watches_sees_the_same_with_a_service_and_without() {
     let (context, queue) = RunContext::start(run(), surroundings(), &QueueSettings::default()).unwrap();
     let (ran, answered) =
         tokio::join!(program(&context), async { queue.answer("deploy", Decision::Approved, Some("go on")) });
-    (ran.unwrap(), answered.unwrap());
+    ran.unwrap();
+    answered.unwrap();
     let key = SigningKey::from_seed(&[7; 32]);
     queue.seal(Timestamp::from_unix_ms(0), &[&key]).unwrap();
     let frames = queue.frames(Filter::default());

@@ -30,12 +30,15 @@ pub(super) async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &m
         let Some(waiting) = waiting.into_iter().find(|waiting| !passed.contains(&waiting.path)) else {
             return true;
         };
-        let mut pass = |why: &str| {
-            sending.older.notes.push(format!("{} cannot be sent: {why}", waiting.path.display()));
-            passed.insert(waiting.path.clone());
-        };
-        let file = match spool.open(&waiting.path) {
-            Ok(file) => file,
+        let undelivered = match spool.open(&waiting.path) {
+            Ok(file) => {
+                let flushed = flush_file(courier.client, file, &mut |_| ()).await;
+                sending.older.refused.extend(flushed.told.refused);
+                sending.older.notes.extend(flushed.told.notes);
+                let damaged = flushed.damaged.map(|why| format!("{}: {why}", waiting.path.display()));
+                sending.older.notes.extend(damaged);
+                flushed.undelivered
+            }
             Err(SpoolError::InUse) if waiting.is_growing => {
                 passed.insert(waiting.path);
                 continue;
@@ -45,17 +48,9 @@ pub(super) async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &m
                 continue;
             }
             Err(SpoolError::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                pass(&error.to_string());
-                continue;
-            }
+            Err(error) => Some(Undelivered::Unreadable { why: error.to_string() }),
         };
-        let flushed = flush_file(courier.client, file, &mut |_| ()).await;
-        sending.older.refused.extend(flushed.told.refused);
-        sending.older.notes.extend(flushed.told.notes);
-        let damaged = flushed.damaged.map(|why| format!("{}: {why}", waiting.path.display()));
-        sending.older.notes.extend(damaged);
-        match flushed.undelivered {
+        match undelivered {
             None => pause = FIRST_PAUSE,
             Some(Undelivered::Later { why }) => {
                 sending.why = Some(why);
@@ -67,7 +62,7 @@ pub(super) async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &m
                 passed.insert(waiting.path);
             }
             Some(Undelivered::Held { why } | Undelivered::Refused { why }) => {
-                sending.why = Some(why);
+                (sending.why, sending.is_held) = (Some(why), true);
                 return false;
             }
         }

@@ -360,7 +360,9 @@ pub(super) fn undelivered(error: ClientError) -> Undelivered {
         ClientError::Refused { ref code, .. } if code == "body_incomplete" => {
             Undelivered::Later { why: error.to_string() }
         }
-        ClientError::Refused { status: 401 | 403 | 404, .. } => Undelivered::Held { why: error.to_string() },
+        ClientError::Refused { status: 401 | 403 | 404, .. } | ClientError::Untrusted { .. } => {
+            Undelivered::Held { why: error.to_string() }
+        }
         ClientError::Refused { ref code, .. } if code == "run_ambiguous" => {
             Undelivered::Held { why: error.to_string() }
         }

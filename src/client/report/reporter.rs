@@ -49,6 +49,8 @@ pub(crate) struct Unsent {
     pub(crate) reports: usize,
     /// Why, the spool's own failure included.
     pub(crate) why: String,
+    /// Somebody has to do something before it is taken.
+    pub(crate) is_held: bool,
 }
 
 /// How and where a run is reported.

@@ -69,6 +69,8 @@ pub(super) fn work(
 pub(super) struct Sending {
     /// The last failure, since the last success.
     pub(super) why: Option<String>,
+    /// Trying again does not help.
+    pub(super) is_held: bool,
     /// Of what waited before.
     pub(super) older: Told,
 }
@@ -115,7 +117,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
             Ok(()) => {}
             Err(Undelivered::Refused { why }) => courier.told.refused.push(why),
             Err(Undelivered::Held { why } | Undelivered::Unreadable { why }) => {
-                sending.why = Some(why);
+                (sending.why, sending.is_held) = (Some(why), true);
                 // Somebody has to do something: trying again before does not help.
                 return end_of_producer(shared).await;
             }
@@ -267,5 +269,10 @@ fn leave(shared: &Shared, courier: Courier<'_>, sending: Sending, now: &dyn Fn()
     let why = [sending.why, failed.map(|why| format!("the spool: {why}"))];
     let why = why.into_iter().flatten().collect::<Vec<_>>().join("; ");
     let why = if why.is_empty() { "it did not answer in time".to_owned() } else { why };
-    Delivery { told, older_refused, unsent: Some(Unsent { path, reports, why }), lost_log_bytes }
+    Delivery {
+        told,
+        older_refused,
+        unsent: Some(Unsent { path, reports, why, is_held: sending.is_held }),
+        lost_log_bytes,
+    }
 }
