@@ -44,7 +44,7 @@ pub(crate) struct ExecArguments {
     #[arg(long, value_name = "ID")]
     run_id: Option<String>,
     /// Make it a step of this run, which is open at the service: evidence_id, run_id or PROJECT/RUN_ID
-    #[arg(long, value_name = "RUN", env = "SEALSTONE_RUN", conflicts_with_all = ["run_id", "intent", "label", "private"])]
+    #[arg(long, value_name = "RUN", env = "SEALSTONE_RUN")]
     run: Option<String>,
     /// What was asked for, in words
     #[arg(long, value_name = "TEXT")]
@@ -102,6 +102,11 @@ impl ExecArguments {
     /// The run that is joined.
     fn run(&self) -> Option<&str> {
         self.run.as_deref().filter(|run| !run.is_empty())
+    }
+
+    /// Whether something is given that only the opening of a run takes.
+    fn says_what_the_run_is(&self) -> bool {
+        self.run_id.is_some() || self.intent.is_some() || !self.label.is_empty() || !self.private.is_empty()
     }
 
     /// Where the key is; an empty variable, as CI systems like to set them, is none.

@@ -12,6 +12,10 @@ use crate::files::write_durably;
 /// Runs the command, and tells the service of it meanwhile. What the service does not acknowledge in time is spooled.
 pub(super) fn run(arguments: &ExecArguments, mut recording: Recording<'_>) -> Result<u8, Failure> {
     let joined = arguments.run();
+    if let Some(run) = joined.filter(|_| arguments.says_what_the_run_is()) {
+        let ours = "--run-id, --intent, --label and --private say what a run is that this command opens";
+        warn(&format!("{ours}; it is a step of run {run}, which is open"));
+    }
     let run = joined.map_or_else(|| recording.run_name(), str::to_owned);
     let reporter = arguments.spool.reporter(&arguments.server, &run)?;
     recording.report_to(reporter.clone(), joined.is_some());

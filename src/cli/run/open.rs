@@ -68,7 +68,10 @@ pub(super) fn run(arguments: &OpenArguments) -> Result<u8, Failure> {
         report(&arguments.server, &arguments.spool, &run, |reporter| reporter.open(members, join))?.told;
     let Some(opened) = told.opened else {
         // By this name it is found once it is there.
-        answer(&format!("{run}\n"))?;
+        match arguments.json {
+            false => answer(&format!("{run}\n"))?,
+            true => answer_json(&format!("{}\n", serde_json::json!({ "run": run, "evidence_id": null })))?,
+        }
         return Ok(0);
     };
     match arguments.json {
