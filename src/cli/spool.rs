@@ -102,22 +102,30 @@ fn flush(arguments: &FlushArguments, spool: &SpoolArguments) -> Result<u8, Failu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
     let (mut worst, mut sent) = (0, 0_usize);
+    let mut held = Vec::new();
     for path in &files {
+        // What was reported of one run later may lean on what is held.
+        let run = Header::read(path).ok().map(|(header, _)| (header.server, header.run));
+        if run.as_ref().is_some_and(|run| held.contains(run)) {
+            continue;
+        }
         match runtime.block_on(flush_one(arguments, spool, path)) {
             Ok(flushed) => {
-                sent = sent.saturating_add(1);
                 worst = worst.max(told(path, &flushed, arguments.quiet));
+                match flushed.undelivered {
+                    None => sent = sent.saturating_add(1),
+                    // The service is away, for all of them.
+                    Some(Undelivered::Later { .. }) => break,
+                    Some(_) => held.extend(run),
+                }
             }
             // Another one sends it.
             Err(failure) if failure.status() == 0 => {}
             Err(failure) => {
                 warn(failure.message());
                 worst = worst.max(failure.status());
+                held.extend(run);
             }
-        }
-        // What follows may lean on it.
-        if worst == UNAVAILABLE {
-            break;
         }
     }
     if !arguments.quiet {
