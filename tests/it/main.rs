@@ -57,6 +57,8 @@ mod place;
 mod problems;
 #[cfg(feature = "service")]
 mod projects;
+#[cfg(all(feature = "client", feature = "service"))]
+mod readme;
 #[cfg(feature = "service")]
 mod redaction;
 #[cfg(all(feature = "client", feature = "service"))]
