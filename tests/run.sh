@@ -24,6 +24,7 @@ part_lint() {
     cargo clippy --all-targets --quiet -- -D warnings
     cargo clippy --all-targets --no-default-features --quiet -- -D warnings
     # Each feature alone builds too.
+    cargo clippy --no-default-features --features events --quiet -- -D warnings
     cargo clippy --no-default-features --features client --quiet -- -D warnings
     cargo clippy --no-default-features --features service --quiet -- -D warnings
 }

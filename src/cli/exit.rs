@@ -47,7 +47,12 @@ impl Failure {
 
     /// Says why on standard error.
     pub(super) fn tell(self) -> ExitCode {
-        anstream::eprintln!("{}sealstone:{} {}", style::BAD, style::RESET, style::printable(&self.message));
+        style::say(format_args!(
+            "{}sealstone:{} {}",
+            style::BAD,
+            style::RESET,
+            style::printable(&self.message)
+        ));
         self.status.into()
     }
 }

@@ -179,12 +179,23 @@ fn read(given: Vec<std::ffi::OsString>) -> Result<Arguments, Unread> {
     let command = Arguments::command();
     #[cfg(any(feature = "client", feature = "service"))]
     let (command, given) = {
-        let command = config::command(command);
+        let command = without_empty_variables(config::command(command));
         let given = config::with_file(&command, given).map_err(Unread::File)?;
         (command, given)
     };
     let mut matches = command.try_get_matches_from(given).map_err(Unread::Arguments)?;
     Arguments::from_arg_matches_mut(&mut matches).map_err(Unread::Arguments)
+}
+
+/// An empty variable, as CI systems like to set them, is none.
+#[cfg(any(feature = "client", feature = "service"))]
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(None::<&str>),
+        false => arg,
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// Runs the command that the process was started with.

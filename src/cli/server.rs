@@ -71,7 +71,7 @@ impl ServerArguments {
 fn told(error: ClientError) -> Failure {
     let status = match &error {
         ClientError::Token | ClientError::Url { .. } => return Failure::usage(error),
-        ClientError::Answer { .. } | ClientError::Away { .. } => UNAVAILABLE,
+        ClientError::Answer { .. } | ClientError::Away { .. } | ClientError::Untrusted { .. } => UNAVAILABLE,
         ClientError::Kept { .. } => CANNOT_WRITE,
         ClientError::Refused { .. } => REFUSED,
     };

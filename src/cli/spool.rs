@@ -1,7 +1,9 @@
 //! `sealstone spool`: what the service did not acknowledge, listed and sent.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +14,11 @@ use super::spooling::{SpoolArguments, warn};
 use super::style::printable;
 use crate::client::Retry;
 use crate::client::report::{Flushed, Undelivered, flush_file};
-use crate::client::spool::{Header, KeySource, SpoolError, SpoolFile, Waiting, waiting_in};
+use crate::client::spool::{Header, KeySource, Spool, SpoolError, SpoolFile, Waiting, waiting_in};
+
+/// How long another process that sends a file is waited for at a time, and how often.
+const IN_USE_PAUSE: Duration = Duration::from_millis(100);
+const IN_USE_TRIES: u32 = 100;
 
 /// The service refused some of it.
 const REFUSED: u8 = 1;
@@ -102,30 +108,26 @@ fn flush(arguments: &FlushArguments, spool: &SpoolArguments) -> Result<u8, Failu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
     let (mut worst, mut sent) = (0, 0_usize);
-    let mut held = Vec::new();
+    let mut held = Held::default();
     for path in &files {
-        // What was reported of one run later may lean on what is held.
-        let run = Header::read(path).ok().map(|(header, _)| (header.server, header.run));
-        if run.as_ref().is_some_and(|run| held.contains(run)) {
+        let header = Header::read(path).map(|(header, _)| header).ok();
+        if header.as_ref().is_some_and(|header| held.holds(header)) {
             continue;
         }
-        match runtime.block_on(flush_one(arguments, spool, path)) {
-            Ok(flushed) => {
-                worst = worst.max(told(path, &flushed, arguments.quiet));
-                match flushed.undelivered {
-                    None => sent = sent.saturating_add(1),
-                    // The service is away, for all of them.
-                    Some(Undelivered::Later { .. }) => break,
-                    Some(_) => held.extend(run),
-                }
-            }
-            // Another one sends it.
-            Err(failure) if failure.status() == 0 => {}
+        let flushed = runtime.block_on(flush_one(arguments, spool, path));
+        let (status, undelivered) = match &flushed {
+            Ok(flushed) => (told(path, flushed, arguments.quiet), flushed.undelivered.as_ref()),
+            // Its producer is still at it, and sends it.
+            Err(failure) if failure.status() == 0 => continue,
             Err(failure) => {
                 warn(failure.message());
-                worst = worst.max(failure.status());
-                held.extend(run);
+                (failure.status(), None)
             }
+        };
+        sent = sent.saturating_add(usize::from(flushed.is_ok() && undelivered.is_none()));
+        worst = worst.max(status);
+        if let (Some(header), UNAVAILABLE) = (header, status) {
+            held.hold(header, matches!(undelivered, Some(Undelivered::Later { .. })));
         }
     }
     if !arguments.quiet {
@@ -134,7 +136,29 @@ fn flush(arguments: &FlushArguments, spool: &SpoolArguments) -> Result<u8, Failu
     Ok(worst)
 }
 
-/// Sends one file; a failure of status 0 is one that another process sends.
+/// What is not sent now, because what it may lean on was not.
+#[derive(Default)]
+struct Held {
+    servers: BTreeSet<String>,
+    runs: BTreeSet<(String, String)>,
+}
+
+impl Held {
+    fn holds(&self, header: &Header) -> bool {
+        self.servers.contains(&header.server)
+            || self.runs.contains(&(header.server.clone(), header.run.clone()))
+    }
+
+    /// All of a service that is away, else what is of the same run.
+    fn hold(&mut self, header: Header, is_away: bool) {
+        match is_away {
+            true => drop(self.servers.insert(header.server)),
+            false => drop(self.runs.insert((header.server, header.run))),
+        }
+    }
+}
+
+/// Sends one file; a failure of status 0 is one whose producer is still at it.
 async fn flush_one(
     arguments: &FlushArguments,
     spool: &SpoolArguments,
@@ -150,15 +174,36 @@ async fn flush_one(
         ));
     }
     let client = arguments.server.client_of(&header.server, Retry::default())?;
-    let file = match spool.spool(token)?.open(path) {
-        Ok(file) => file,
-        Err(SpoolError::InUse) => return Err(Failure::new(0, "")),
-        Err(error) => return Err(Failure::new(NO_INPUT, cannot(&error))),
+    let Some(file) = open(&spool.spool(token)?, path).await.map_err(|failure| match failure {
+        SpoolError::InUse => Failure::new(UNAVAILABLE, cannot(&"another process is sending it")),
+        error => Failure::new(NO_INPUT, cannot(&error)),
+    })?
+    else {
+        return Err(Failure::new(0, ""));
     };
     let bar = progress(&file, arguments.quiet);
     let flushed = flush_file(&client, file, &mut |sent| bar.set_position(sent as u64)).await;
     bar.finish_and_clear();
     Ok(flushed)
+}
+
+/// A file that nobody else is at: who sends it is waited for. `None` if it is not left yet, or gone.
+async fn open(spool: &Spool, path: &Path) -> Result<Option<SpoolFile>, SpoolError> {
+    let mut tries: u32 = 0;
+    loop {
+        match spool.open(path) {
+            Ok(file) => return Ok(Some(file)),
+            Err(SpoolError::InUse) if path.extension().is_some_and(|end| end == "spooling") => {
+                return Ok(None);
+            }
+            Err(SpoolError::Io(error)) if error.kind() == io::ErrorKind::NotFound && tries > 0 => {
+                return Ok(None);
+            }
+            Err(SpoolError::InUse) if tries < IN_USE_TRIES => tries = tries.saturating_add(1),
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(IN_USE_PAUSE).await;
+    }
 }
 
 fn progress(file: &SpoolFile, quiet: bool) -> ProgressBar {
@@ -180,11 +225,19 @@ fn told(path: &Path, flushed: &Flushed, quiet: bool) -> u8 {
     for refused in &flushed.told.refused {
         warn(&format!("{}: the service refused {refused}", path.display()));
     }
+    if let Some(damaged) = &flushed.damaged {
+        warn(&format!("{}: {damaged}; what is before it is sent", path.display()));
+    }
     match &flushed.undelivered {
         Some(Undelivered::Later { why } | Undelivered::Held { why } | Undelivered::Refused { why }) => {
             warn(&format!("{}: not sent: {why}", path.display()));
             UNAVAILABLE
         }
+        Some(Undelivered::Unreadable { why }) => {
+            warn(&format!("{}: {why}", path.display()));
+            NO_INPUT
+        }
+        None if flushed.damaged.is_some() => NO_INPUT,
         None if flushed.told.refused.is_empty() => 0,
         None => REFUSED,
     }

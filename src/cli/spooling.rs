@@ -13,7 +13,7 @@ use super::local_key;
 use super::machine::{now, random};
 use super::quantity::{Bytes, Period};
 use super::server::ServerArguments;
-use super::style::{DOUBT, RESET, printable};
+use super::style::{DOUBT, RESET, printable, say};
 use crate::client::Retry;
 use crate::client::report::{Delivery, Reporter, Reporting, Unsent};
 use crate::client::spool::{Spool, SpoolKey};
@@ -79,9 +79,27 @@ impl SpoolArguments {
         Reporter::start(reporting).map_err(|error| Failure::new(UNAVAILABLE, error))
     }
 
+    fn within(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.flush_timeout.ms).unwrap_or_default())
+    }
+
+    /// Waits for something that is good to have, no longer than for the rest, and not beyond a signal.
+    pub(super) fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
+        runtime.block_on(async {
+            tokio::select! {
+                done = tokio::time::timeout(self.within(), awaited) => {
+                    done.map_err(|_| Failure::new(UNAVAILABLE, "the service did not answer in time"))
+                }
+                () = exec::signaled() => Err(Failure::new(UNAVAILABLE, "a signal came first")),
+            }
+        })
+    }
+
     /// Waits until all is acknowledged, or spooled. A signal shortens it.
     pub(super) fn finish(&self, reporter: &Reporter) -> Result<Delivery, Failure> {
-        let within = Duration::from_millis(u64::try_from(self.flush_timeout.ms).unwrap_or_default());
+        let within = self.within();
         let delivery = async {
             let finished = async {
                 let mut finished = std::pin::pin!(reporter.finish(within));
@@ -129,12 +147,21 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
     for refused in &refused {
         warn(&format!("the service refused {refused}"));
     }
+    if delivery.lost_log_bytes > 0 {
+        warn(&format!(
+            "{} bytes of the log had no room in the spool and are lost; see --spool-limit",
+            delivery.lost_log_bytes
+        ));
+    }
+    for refused in &delivery.older_refused {
+        warn(&format!("of what waited in the spool the service refused {refused}; it is set aside there"));
+    }
     match &delivery.unsent {
         Some(Unsent { path: Some(path), why, .. }) if !quiet => warn(&format!(
             "the service does not have all of run {run} yet ({why}); the rest is kept in {}. The next command sends it, or: sealstone spool flush",
             path.display()
         )),
-        Some(Unsent { path: None, reports, why }) => {
+        Some(Unsent { path: None, reports, why, .. }) => {
             warn(&format!(
                 "{reports} reports of run {run} are lost: neither the service nor the spool took them ({why})"
             ));
@@ -145,5 +172,5 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
 }
 
 pub(super) fn warn(message: &str) {
-    anstream::eprintln!("{DOUBT}sealstone:{RESET} {}", printable(message));
+    say(format_args!("{DOUBT}sealstone:{RESET} {}", printable(message)));
 }

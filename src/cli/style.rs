@@ -1,5 +1,8 @@
 //! What a person sees. Colours are dropped where no terminal is.
 
+use std::fmt::Display;
+use std::io::Write as _;
+
 use anstyle::{AnsiColor, Reset, Style};
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -8,6 +11,11 @@ pub(super) const DOUBT: Style = AnsiColor::Yellow.on_default().bold();
 pub(super) const FAINT: Style = Style::new().dimmed();
 pub(super) const STRONG: Style = Style::new().bold();
 pub(super) const RESET: Reset = Reset;
+
+/// Says something on standard error. Where that is full or closed nothing fails of it.
+pub(super) fn say(text: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
 
 /// The text with everything escaped that a terminal would act on: what was recorded is not to be trusted.
 pub(super) fn printable(text: &str) -> String {

@@ -34,6 +34,9 @@ pub struct RunState {
     /// `open`, `closing` or `sealed`.
     pub state: String,
     pub abort_requested: bool,
+    /// Pointers to what is withheld in it.
+    #[serde(default)]
+    pub private: Vec<String>,
     /// What the chain is.
     pub head: Head,
     /// Seconds after which it is closed when nothing is accepted under it.
@@ -43,8 +46,8 @@ pub struct RunState {
 impl From<OpenedRun> for RunState {
     fn from(opened: OpenedRun) -> Self {
         let OpenedRun { run_id, evidence_id, project, head, idle_timeout } = opened;
-        let state = "open".to_owned();
-        Self { run_id, evidence_id, project, state, abort_requested: false, head, idle_timeout }
+        let (state, private) = ("open".to_owned(), Vec::new());
+        Self { run_id, evidence_id, project, state, abort_requested: false, private, head, idle_timeout }
     }
 }
 
@@ -196,6 +199,21 @@ impl Client {
         let body = Some((PLAIN, bytes));
         let posted = Posted { query, body, upload_offset: Some(offset), ..Posted::default() };
         self.post_to(run, &["logs"], posted).await
+    }
+
+    /// Where the log of a step's attempt ends, whether the run is open or not.
+    pub(super) async fn log_end(
+        &self,
+        run: &str,
+        (step_id, attempt): (&str, u64),
+    ) -> Result<u64, ClientError> {
+        let (run, mut query) = named(run);
+        let attempt = attempt.to_string();
+        query.extend([("step_id", step_id), ("attempt", &attempt)]);
+        let path = &["v1", "runs", run, "logs"];
+        let call = Call { method: Method::HEAD, path, query: &query, ..Call::default() };
+        let end = self.call(call).await?.upload_offset;
+        end.ok_or_else(|| ClientError::Answer { why: "it does not say where the log ends".into() })
     }
 
     /// Tells who watches; nothing is recorded.

@@ -40,6 +40,11 @@ pub enum ClientError {
     },
     /// The token has characters that no token has.
     Token,
+    /// Who answers there cannot be trusted to be the service.
+    Untrusted {
+        /// What is wrong with its certificate.
+        why: String,
+    },
     /// Not an address of a service.
     Url {
         /// The address.
@@ -61,6 +66,9 @@ impl fmt::Display for ClientError {
             ClientError::Kept { why } => write!(f, "what the service sent cannot be kept: {why}"),
             ClientError::Refused { status, code, detail, .. } => write!(f, "{code} ({status}): {detail}"),
             ClientError::Token => f.write_str("the token has characters that no token has"),
+            ClientError::Untrusted { why } => {
+                write!(f, "the service is not trusted ({why}); is its authority missing (--ca FILE)?")
+            }
             ClientError::Url { url, why } => write!(f, "{url:?} is no address of a service: {why}"),
         }
     }

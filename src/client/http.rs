@@ -25,6 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 160 << 20;
 
 const EVENT_STREAM: &str = "text/event-stream";
+const PROBLEM: &str = "application/problem+json";
+/// The code of an answer that is no problem: something between us and the service gave it.
+pub(super) const NO_PROBLEM: &str = "http";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
@@ -71,6 +74,7 @@ pub(super) struct Call<'c> {
 /// What an answer is, as far as every caller needs it.
 pub(super) struct Answered {
     pub(super) body: Vec<u8>,
+    pub(super) upload_offset: Option<u64>,
 }
 
 /// What of a problem (RFC 9457) we look at.
@@ -201,11 +205,9 @@ impl Client {
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let kind =
-            response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        match kind.split(';').next().map(str::trim) {
-            Some(kind) if kind.eq_ignore_ascii_case(EVENT_STREAM) => Ok(Some(Pieces(response))),
-            _ => Err(Failed::ForGood(ClientError::Answer { why: "it is no event stream".into() })),
+        match content_type(&response).eq_ignore_ascii_case(EVENT_STREAM) {
+            true => Ok(Some(Pieces(response))),
+            false => Err(Failed::ForGood(ClientError::Answer { why: "it is no event stream".into() })),
         }
     }
 
@@ -290,14 +292,15 @@ impl Client {
 
 async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
     let response = send(request).await?;
-    Ok(Answered { body: body(response).await? })
+    let upload_offset = number(&response, UPLOAD_OFFSET);
+    Ok(Answered { body: body(response).await?, upload_offset })
 }
 
 fn again(error: reqwest::Error) -> Failed {
     let why = chain(&error);
     // Who is not trusted now is not trusted in a moment.
     match why.contains("invalid peer certificate") {
-        true => Failed::ForGood(ClientError::Away { why, tried: Duration::ZERO }),
+        true => Failed::ForGood(ClientError::Untrusted { why }),
         false => Failed::Again { why, after: None },
     }
 }
@@ -320,12 +323,12 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Response, Failed> {
     if status.is_success() {
         return Ok(response);
     }
-    let number =
-        |name: HeaderName| -> Option<u64> { response.headers().get(name)?.to_str().ok()?.parse().ok() };
-    let (after, upload_offset) = (number(RETRY_AFTER), number(UPLOAD_OFFSET));
+    let (after, upload_offset) = (number(&response, RETRY_AFTER), number(&response, UPLOAD_OFFSET));
+    let is_problem = content_type(&response).eq_ignore_ascii_case(PROBLEM);
     let body = body(response).await?;
-    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| Problem {
-        code: "http".into(),
+    let problem = is_problem.then(|| serde_json::from_slice(&body).ok()).flatten();
+    let problem = problem.unwrap_or_else(|| Problem {
+        code: NO_PROBLEM.into(),
         detail: status.canonical_reason().unwrap_or("no reason given").into(),
         pointer: None,
     });
@@ -344,6 +347,16 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Response, Failed> {
             upload_offset,
         })),
     }
+}
+
+fn number(response: &Response, name: HeaderName) -> Option<u64> {
+    response.headers().get(name)?.to_str().ok()?.parse().ok()
+}
+
+/// Without its parameters; empty where there is none.
+fn content_type(response: &Response) -> &str {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 /// An error with all its causes.

@@ -304,8 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_refused_is_refused_for_good() {
-        let problem =
-            "HTTP/1.1 404 x\r\nContent-Length: 38\r\n\r\n{\"code\":\"run_unknown\",\"detail\":\"none\"}";
+        let problem = "HTTP/1.1 404 x\r\nContent-Type: application/problem+json\r\nContent-Length: 38\r\n\r\n{\"code\":\"run_unknown\",\"detail\":\"none\"}";
         let (client, asked) = fake(&[problem, OVER]).await;
         let mut subscription = client.run_events("r", &[]);
         let refused = subscription.next().await;

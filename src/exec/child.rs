@@ -20,8 +20,6 @@ use tokio::time::{sleep, timeout};
 use crate::client::report::Stream;
 use crate::evidence::time::Timestamp;
 
-/// How long a child may take to end after a signal, before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
 /// How long output is waited for that something left behind by the child still holds open.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -80,11 +78,12 @@ pub(crate) struct Execution {
 }
 
 /// Runs the command to its end. Its standard input is this process's; its output goes to this process's as it comes, and
-/// into the sink. SIGINT, SIGTERM and SIGHUP are passed on, `abort` is a SIGTERM, and after a grace the child is killed.
+/// into the sink. SIGINT, SIGTERM and SIGHUP are passed on, `abort` is a SIGTERM, and after the grace the child is killed.
 pub(crate) async fn run(
     command: &[OsString],
     sink: Sink,
     abort: impl Future<Output = ()>,
+    grace: Duration,
     now: &dyn Fn() -> Timestamp,
 ) -> io::Result<Execution> {
     let mut signals = Signals::listen()?;
@@ -120,7 +119,7 @@ pub(crate) async fn run(
                 aborted = Some(AskedBy::Abort);
             }
             status = child.wait() => break status?,
-            () = sleep(GRACE), if aborted.is_some() => child.start_kill()?,
+            () = sleep(grace), if aborted.is_some() => child.start_kill()?,
         }
     };
     let finished_at = now();

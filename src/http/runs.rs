@@ -88,6 +88,7 @@ pub(super) async fn snapshot(
     let snapshot = service.snapshot(&evidence_id, with_envelope).await?;
     let mut shown = summary(&snapshot.overview, &snapshot.standing);
     put(&mut shown, "idle_timeout", service.idle_timeout_s(&snapshot.overview));
+    put(&mut shown, "private", snapshot.overview.settings.private.clone());
     let objects = |objects: Vec<Object<'static>>| Value::from(objects);
     put(&mut shown, "pending_steps", plain(&objects(snapshot.pending_steps)));
     put(&mut shown, "open_gates", plain(&objects(snapshot.open_gates)));

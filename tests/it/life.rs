@@ -295,18 +295,17 @@ fn a_call_that_begins_while_the_service_is_away_is_answered_once_it_is_there() {
 }
 
 #[test]
-fn a_service_that_is_away_is_told_with_its_own_status() {
-    let ran = Place::new().run(&[
-        "run",
-        "open",
-        "--project",
-        "p",
-        "--no-subject",
-        "--server",
-        "http://127.0.0.1:1",
-    ]);
-    assert_eq!(ran.status, 69);
-    assert!(ran.stderr.contains("does not answer"), "{ran:?}");
+fn a_service_that_is_away_is_told_and_a_run_has_a_name_all_the_same() {
+    let away = ["--no-subject", "--server", "http://127.0.0.1:1", "--flush-timeout", "100ms"];
+    let place = Place::new();
+    let ran = place.run(&[&["run", "open", "--project", "p", "--run-id", "r"], away.as_slice()].concat());
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "p/r\n"), "{ran:?}");
+    assert!(ran.stderr.contains("the rest is kept in"), "{ran:?}");
+    // What cannot be kept is not said to be.
+    place.write("no-directory", "");
+    let nowhere = [&["run", "open", "--project", "p", "--spool", "no-directory"], away.as_slice()].concat();
+    let ran = place.run(&nowhere);
+    assert_eq!((ran.status, ran.stdout.as_str()), (69, ""), "{ran:?}");
     let ran = Place::new().run(&["run", "open", "--project", "p", "--no-subject", "--server", "nonsense"]);
     assert_eq!(ran.status, 64);
 }

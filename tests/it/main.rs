@@ -35,6 +35,8 @@ mod event_pages;
 mod exec;
 #[cfg(all(feature = "client", feature = "service"))]
 mod export;
+#[cfg(all(feature = "client", feature = "service"))]
+mod faulty;
 #[cfg(feature = "service")]
 mod hostile;
 #[cfg(feature = "client")]
@@ -52,6 +54,8 @@ mod logs;
 mod mutants;
 #[cfg(feature = "service")]
 mod operator;
+#[cfg(all(feature = "client", feature = "service"))]
+mod pipeline;
 mod place;
 #[cfg(feature = "service")]
 mod problems;
@@ -59,12 +63,18 @@ mod problems;
 mod projects;
 #[cfg(all(feature = "client", feature = "service"))]
 mod readme;
+#[cfg(all(feature = "client", feature = "service"))]
+mod recovery;
 #[cfg(feature = "service")]
 mod redaction;
+#[cfg(all(feature = "client", feature = "service"))]
+mod reporting;
 #[cfg(all(feature = "client", feature = "service"))]
 mod rotation;
 #[cfg(feature = "client")]
 mod run_context;
+#[cfg(all(feature = "client", feature = "service"))]
+mod run_context_reported;
 mod schemas;
 mod sealing;
 #[cfg(feature = "service")]
@@ -73,6 +83,10 @@ mod server;
 mod sessions;
 #[cfg(feature = "service")]
 mod signals;
+#[cfg(all(feature = "client", feature = "service"))]
+mod site;
+#[cfg(all(feature = "client", feature = "service"))]
+mod spool;
 #[cfg(feature = "service")]
 mod sse;
 #[cfg(feature = "service")]

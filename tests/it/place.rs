@@ -48,7 +48,10 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealstone"));
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
-        command.env("XDG_DATA_HOME", self.path("data")).env_remove("CI");
+        command
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env_remove("CI");
         // Whatever runs the tests is not what the tests are about.
         let of_ci = |name: &str| OF_CI.iter().any(|prefix| name.starts_with(prefix));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_ci)) {
@@ -62,6 +65,7 @@ impl Place {
             "SEALSTONE_SERVER",
             "SEALSTONE_TOKEN",
             "SEALSTONE_CA",
+            "SEALSTONE_SPOOL",
             "GIT_DIR",
             "GIT_INDEX_FILE",
             "GIT_WORK_TREE",

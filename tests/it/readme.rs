@@ -36,8 +36,12 @@ const TRIED: [(&str, Try); 15] = [
 ];
 
 /// Snippets that nobody can run, and why.
-const NOT_RUN: [(&str, &str); 2] = [
+const NOT_RUN: [(&str, &str); 3] = [
     ("id: 17", "what a stream looks like, not a command"),
+    (
+        "let context = RunContext::current()",
+        "examples/run_context.rs has it, is compiled, and held to it by a test",
+    ),
     ("cargo build --release --no-default-features", "tests/run.sh builds it, and judges with it"),
 ];
 
@@ -221,20 +225,14 @@ fn spool(snippet: &str) {
     assert_eq!(clean.run("sealstone spool list").stdout, "nothing waits\n");
 }
 
-/// What the service does not know of holds nothing else up.
 #[test]
-fn a_run_that_cannot_be_told_of_does_not_keep_the_others_in_the_spool() {
-    let mut clean = Clean::new().told_of_the_service();
-    clean.run("sealstone run step unit --run nobody-knows-it");
-    clean.go_away();
-    clean.run("sealstone exec --step unit -- cargo test");
-    clean.come_back();
-    let flushed = clean.shell("sealstone spool flush");
-    assert_eq!((flushed.status, flushed.stdout.as_str()), (69, "1 of 2 files sent\n"), "{flushed:?}");
-    assert_recorded(&clean, false, &[], &[]);
-    let unnamed = clean.shell("SEALSTONE_RUN= sealstone run finalize success");
-    assert_eq!(unnamed.status, 64, "{unnamed:?}");
-    assert!(unnamed.stderr.contains("SEALSTONE_RUN"), "{unnamed:?}");
+fn a_run_that_was_not_opened_is_told_of_at_once_and_nothing_is_spooled_for_it() {
+    let clean = Clean::new().told_of_the_service();
+    for finalize in ["SEALSTONE_RUN= sealstone run finalize 0", "sealstone run finalize 0 --run ''"] {
+        let unnamed = clean.shell(finalize);
+        assert_eq!(unnamed.status, 64, "{unnamed:?}");
+    }
+    assert_eq!(clean.run("sealstone spool list").stdout, "nothing waits\n");
 }
 
 fn piece_by_piece(snippet: &str) {

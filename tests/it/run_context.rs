@@ -132,6 +132,16 @@ async fn what_the_example_seals_verifies() {
     assert!(stream.contains("event: token\n") && stream.contains("\nevent: input_recorded\n"), "{stream}");
 }
 
+/// Line by line, in order: it is compiled there.
+#[test]
+fn what_the_readme_shows_is_in_the_example() {
+    let (readme, example) = (include_str!("../../README.md"), include_str!("../../examples/run_context.rs"));
+    let shown = readme.split("**From programs in Rust.**").nth(1).unwrap().split("\n\n").nth(1).unwrap();
+    for line in shown.lines() {
+        assert!(line.starts_with("    ") && example.contains(line.trim()), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn a_step_that_panics_is_failed_and_one_that_is_dropped_is_incomplete() {
     let (context, queue) = start();

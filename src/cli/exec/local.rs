@@ -10,7 +10,7 @@ use super::super::local_key;
 use super::super::machine::now;
 use super::super::signing_key;
 use super::super::spooling::warn;
-use super::super::style::{FAINT, GOOD, RESET, printable};
+use super::super::style::{FAINT, GOOD, RESET, printable, say};
 use super::{ExecArguments, NO_EVIDENCE};
 use crate::evidence::canonical;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
@@ -120,12 +120,12 @@ impl Evidence {
         let out = printable(&self.out.display().to_string());
         if self.made_key {
             let path = printable(&self.key_path.display().to_string());
-            anstream::eprintln!("{FAINT}sealstone: made the signing key {path}; keep it secret{RESET}");
+            say(format_args!("{FAINT}sealstone: made the signing key {path}; keep it secret{RESET}"));
         }
-        anstream::eprintln!(
+        say(format_args!(
             "{GOOD}sealed and verified{RESET} {out}\n{FAINT}envelope {}{RESET}",
             sealed.envelope_digest
-        );
+        ));
         let keyring = local_key::keyring_path(&self.key_path);
         let keyid = self.key.public().keyid();
         let lists = |keyring: &Path| {
@@ -134,9 +134,9 @@ impl Evidence {
         };
         if keyring.exists() && lists(&keyring) {
             let keyring = printable(&keyring.display().to_string());
-            anstream::eprintln!("{FAINT}check it anywhere: sealstone verify {out} --keys {keyring}{RESET}");
+            say(format_args!("{FAINT}check it anywhere: sealstone verify {out} --keys {keyring}{RESET}"));
         } else {
-            anstream::eprintln!("{FAINT}signed by {keyid}; give auditors the public half of your key{RESET}");
+            say(format_args!("{FAINT}signed by {keyid}; give auditors the public half of your key{RESET}"));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -14,6 +15,7 @@ use super::detected::detected;
 use super::exit::Failure;
 use super::local_key;
 use super::machine::{now, random};
+use super::quantity::Period;
 use super::server::ServerArguments;
 use super::spooling::{SpoolArguments, warn};
 use crate::client::report::{LogPlace, Reporter};
@@ -68,6 +70,9 @@ pub(crate) struct ExecArguments {
     /// Signing key (default: ~/.local/share/sealstone/key.pem, made at first use)
     #[arg(long, value_name = "FILE", env = "SEALSTONE_KEY")]
     key: Option<OsString>,
+    /// How long the command may take to end once somebody asked it to, before it is killed
+    #[arg(long, value_name = "PERIOD", default_value = "10s", env = "SEALSTONE_GRACE")]
+    grace: Period,
     /// Exit 125 if the evidence cannot be made
     #[arg(long)]
     require_evidence: bool,
@@ -181,9 +186,10 @@ fn execute(
             None => std::future::pending().await,
         }
     };
+    let grace = Duration::from_millis(u64::try_from(arguments.grace.ms).unwrap_or_default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let execution =
-        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, sink, abort, &now)));
+        runtime.and_then(|runtime| runtime.block_on(exec::run(&arguments.command, sink, abort, grace, &now)));
     let execution =
         execution.map_err(|error| Failure::new(NO_EVIDENCE, format!("cannot watch the command: {error}")))?;
     if let exec::Ended::NotStarted(error) = &execution.ended {

@@ -2,8 +2,9 @@
 
 use super::super::exit::Failure;
 use super::super::spooling::{tell, warn};
-use super::super::style::{FAINT, GOOD, RESET, printable};
+use super::super::style::{FAINT, GOOD, RESET, printable, say};
 use super::{ExecArguments, NO_EVIDENCE};
+use crate::client::Retry;
 use crate::client::report::Delivery;
 use crate::exec::Recording;
 use crate::files::write_durably;
@@ -18,37 +19,44 @@ pub(super) fn run(arguments: &ExecArguments, mut recording: Recording<'_>) -> Re
     let (execution, log) = super::execute(arguments, Some((&reporter, recording.log_place())))?;
     super::record_files(arguments, &mut recording, &execution);
     recording.close(&execution, &log).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
-    let delivery = arguments.spool.finish(&reporter)?;
+    let delivery = match arguments.spool.finish(&reporter) {
+        Ok(delivery) => delivery,
+        Err(failure) => {
+            warn(failure.message());
+            return Ok(if arguments.require_evidence { NO_EVIDENCE } else { execution.ended.status() });
+        }
+    };
     let is_there = tell(&delivery, &run, arguments.quiet);
     if is_there {
-        tell_where(arguments, &run, &delivery)?;
+        tell_where(arguments, &run, &delivery);
     }
     let is_missed = arguments.require_evidence && !is_there;
     Ok(if is_missed { NO_EVIDENCE } else { execution.ended.status() })
 }
 
 /// Says where the evidence is, and keeps a copy where that was asked for.
-fn tell_where(arguments: &ExecArguments, run: &str, delivery: &Delivery) -> Result<(), Failure> {
+fn tell_where(arguments: &ExecArguments, run: &str, delivery: &Delivery) {
     let Some(sealed) = &delivery.told.sealed else {
         if !arguments.quiet {
-            anstream::eprintln!("{GOOD}recorded{RESET} in run {}", printable(run));
+            say(format_args!("{GOOD}recorded{RESET} in run {}", printable(run)));
         }
-        return Ok(());
+        return;
     };
     let evidence_id = printable(&sealed.evidence_id);
     if !arguments.quiet {
-        anstream::eprintln!(
+        say(format_args!(
             "{GOOD}sealed{RESET} {evidence_id}\n{FAINT}envelope {}{RESET}",
             sealed.envelope_digest
-        );
-        anstream::eprintln!("{FAINT}check it: sealstone verify {evidence_id} --keys KEYRING{RESET}");
+        ));
+        say(format_args!("{FAINT}check it: sealstone verify {evidence_id} --keys KEYRING{RESET}"));
     }
-    let Some(out) = &arguments.out else { return Ok(()) };
-    let fetched = arguments.server.ask(|client| async move { client.envelope(&sealed.evidence_id).await });
-    let kept = fetched
+    let Some(out) = &arguments.out else { return };
+    let client = arguments.server.client(Retry::default());
+    let kept = client
+        .and_then(|client| arguments.spool.in_time(client.envelope(&sealed.evidence_id)))
+        .and_then(|fetched| fetched.map_err(|error| Failure::new(NO_EVIDENCE, error)))
         .and_then(|file| write_durably(out, &file).map_err(|error| super::local::cannot_write(out, &error)));
     if let Err(failure) = kept {
         warn(&format!("no copy of the envelope: {}", failure.message()));
     }
-    Ok(())
 }

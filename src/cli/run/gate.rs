@@ -1,8 +1,10 @@
 //! `run gate`: a question to a person, or the answer.
 
+use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::exit::{Failure, UNAVAILABLE};
 use super::super::quantity::Period;
@@ -87,6 +89,7 @@ fn waited_for(started: Instant, wait: Duration) -> bool {
 
 async fn wait_for(client: &Client, run: &str, opened: Gate, wait: Duration) -> Result<Gate, ClientError> {
     let started = Instant::now();
+    let spinner = spinner();
     let mut gate = opened;
     while gate.state == "open" {
         let left = wait.saturating_sub(started.elapsed());
@@ -97,16 +100,30 @@ async fn wait_for(client: &Client, run: &str, opened: Gate, wait: Duration) -> R
         gate = match client.gate(run, &gate.gate_id, seconds).await {
             // It comes back, and the gate with it.
             Err(ClientError::Away { why, .. }) if !waited_for(started, wait) => {
-                anstream::eprintln!(
-                    "{DOUBT}still waiting:{RESET} the service does not answer ({})",
-                    printable(&why)
-                );
+                let why = printable(&why);
+                spinner.suspend(|| {
+                    anstream::eprintln!("{DOUBT}still waiting:{RESET} the service does not answer ({why})");
+                });
                 gate
             }
             answered => answered?,
         };
     }
+    spinner.finish_and_clear();
     Ok(gate)
+}
+
+/// On a terminal: for how long it is waited.
+fn spinner() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    match ProgressStyle::with_template("{spinner} {elapsed}") {
+        Ok(style) => spinner.with_style(style),
+        Err(_) => spinner,
+    }
 }
 
 fn resolve(arguments: &GateArguments, gate_id: &str) -> Result<u8, Failure> {

@@ -134,8 +134,19 @@ fn report(
     if let [why] = delivery.told.refused.as_slice() {
         return Err(Failure::new(REFUSED, why));
     }
-    if let Some(Unsent { path: None, why, .. }) = &delivery.unsent {
-        return Err(Failure::new(UNAVAILABLE, format!("neither the service nor the spool took it: {why}")));
+    match &delivery.unsent {
+        Some(Unsent { path: None, why, .. }) => {
+            return Err(Failure::new(
+                UNAVAILABLE,
+                format!("neither the service nor the spool took it: {why}"),
+            ));
+        }
+        Some(Unsent { path: Some(path), why, is_held: true, .. }) => {
+            let kept =
+                format!("it is kept in {} until then; send it with: sealstone spool flush", path.display());
+            return Err(Failure::new(REFUSED, format!("{why}; {kept}")));
+        }
+        _ => {}
     }
     tell(&delivery, run, false);
     Ok(delivery)

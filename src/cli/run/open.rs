@@ -51,10 +51,14 @@ In a pipeline of GitHub Actions, GitLab CI, Buildkite, CircleCI, Azure Pipelines
 run, and the run says what triggered the pipeline: --print shows what is detected.";
 
 pub(super) fn run(arguments: &OpenArguments) -> Result<u8, Failure> {
-    let members = members(arguments)?;
+    let mut members = members(arguments)?;
     if arguments.print {
         answer_json(&format!("{}\n", members.canonical()))?;
         return Ok(0);
+    }
+    if members.get("run_id").is_none() {
+        // Ours: it is known before the service answers.
+        members.insert("run_id", fresh_id());
     }
     let text = |name| members.text(name).unwrap_or_default().to_owned();
     let run = format!("{}/{}", text("project"), text("run_id"));
@@ -84,8 +88,9 @@ fn members(arguments: &OpenArguments) -> Result<Object<'static>, Failure> {
     let mut members = described(&detected, Reach::Pipeline, arguments.intent.as_deref(), &arguments.label);
     let project = arguments.project.clone().filter(|project| !project.is_empty());
     members.insert("project", project.unwrap_or(detected.project));
-    let run_id = arguments.run_id.clone().or(detected.run_id);
-    members.insert("run_id", run_id.unwrap_or_else(fresh_id));
+    if let Some(run_id) = arguments.run_id.clone().or(detected.run_id) {
+        members.insert("run_id", run_id);
+    }
     if !arguments.plan.is_empty() {
         members.insert("plan", arguments.plan.clone());
     }

@@ -2,7 +2,6 @@
 
 use super::RunContext;
 use super::error::ContextError;
-use super::service::Service;
 use crate::evidence::canonical::Object;
 
 /// How a gate is decided.
@@ -24,13 +23,6 @@ impl Decision {
             Decision::Approved => "approved",
             Decision::Rejected => "rejected",
         }
-    }
-}
-
-async fn ask_service(service: Option<&Service>, gate: &Object<'static>) -> Result<Answer, ContextError> {
-    match service {
-        Some(service) => service.ask(gate).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -65,12 +57,22 @@ impl RunContext {
         tokio::select! {
             biased;
             answer = answer => answer.map_err(|_| ContextError::Closed),
-            answered = ask_service(core.service.as_ref(), &members) => {
+            answered = self.ask_service(&gate_id, &members) => {
                 let answer = answered?;
                 core.ledger().answer(&gate_id, answer.clone())?;
                 Ok(answer)
             }
             () = core.aborting() => Err(ContextError::AbortRequested),
         }
+    }
+
+    /// What is answered at the service; nothing, ever, without one.
+    async fn ask_service(&self, gate_id: &str, members: &Object<'static>) -> Result<Answer, ContextError> {
+        let Some(service) = &self.core().service else { return std::future::pending().await };
+        if let Err(refused) = service.open_gate(members).await {
+            self.core().ledger().withdraw_gate(gate_id);
+            return Err(refused);
+        }
+        service.answer(gate_id).await
     }
 }

@@ -189,6 +189,13 @@ impl Ledger {
         Ok(answer)
     }
 
+    /// Forgets a gate that nobody will ever answer: the service has not opened it.
+    pub(super) fn withdraw_gate(&mut self, gate_id: &str) {
+        if let Some(gate) = self.gates.remove(gate_id) {
+            self.reserve = self.reserve.minus(gate.begun.size);
+        }
+    }
+
     /// Records the answer of a gate, and tells who waits for it.
     pub(super) fn answer(&mut self, gate_id: &str, answer: Answer) -> Result<(), ContextError> {
         self.check_open()?;

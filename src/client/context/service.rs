@@ -130,12 +130,16 @@ impl Service {
         Told { reporter: self.reporter.clone(), private: settings.private.clone() }
     }
 
-    /// Opens a gate, and waits for its answer, however long the service is away.
-    pub(super) async fn ask(&self, gate: &Object<'static>) -> Result<Answer, ContextError> {
+    /// Opens a gate, however long the service is away.
+    pub(super) async fn open_gate(&self, gate: &Object<'static>) -> Result<(), ContextError> {
         while unless_away(self.client.open_gate(&self.run, gate).await)?.is_none() {
             tokio::time::sleep(PAUSE).await;
         }
-        let gate_id = gate.text("gate_id").unwrap_or_default();
+        Ok(())
+    }
+
+    /// Waits for the answer of a gate.
+    pub(super) async fn answer(&self, gate_id: &str) -> Result<Answer, ContextError> {
         loop {
             let Some(gate) = unless_away(self.client.gate(&self.run, gate_id, WAIT_S).await)? else {
                 tokio::time::sleep(PAUSE).await;
@@ -217,6 +221,7 @@ impl Sink for Told {
 }
 
 /// The other side of a [`RunContext`](super::RunContext) that reports to a service: for who has to know that it is all there.
+#[must_use = "what is not sent when the process ends is lost, unless its `finish` was awaited"]
 pub struct Report {
     reporter: Reporter,
 }

@@ -1,15 +1,13 @@
 //! What becomes of a report at the service: answered, refused, or still to be sent.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::state::{State, place_of};
 use super::telling::{Again, Keyed, LogPlace, Report, Stream};
 use crate::client::calls::{Appended, Finalized, RunState};
 use crate::client::error::ClientError;
-use crate::client::http::Client;
-use crate::evidence::canonical::Object;
+use crate::client::http::{Client, NO_PROBLEM};
+use crate::evidence::canonical::{Object, Value};
 
 /// How often a name or a run that is taken is tried again with another.
 const MAX_OTHERS: u64 = 1_000;
@@ -23,6 +21,8 @@ pub(crate) enum Undelivered {
     Held { why: String },
     /// The service refused it for good.
     Refused { why: String },
+    /// Where it is kept, it cannot be read.
+    Unreadable { why: String },
 }
 
 /// What the service answered so far.
@@ -46,8 +46,8 @@ pub(crate) struct Courier<'c> {
     /// The run as the producer names it.
     run: String,
     pub(super) state: State,
-    /// Steps that go on.
-    pub(super) started: BTreeMap<LogPlace, Object<'static>>,
+    /// The state, when it was asked for the last time.
+    noted: State,
     pub(crate) told: Told,
 }
 
@@ -55,11 +55,11 @@ impl<'c> Courier<'c> {
     /// For reports to that run, of which those were delivered before, as far as `state` says.
     pub(crate) fn new(client: &'c Client, run: &str, state: Option<&Object<'_>>) -> Self {
         let state = state.map(State::read).unwrap_or_default();
-        Self { client, run: run.to_owned(), state, started: BTreeMap::new(), told: Told::default() }
+        Self { client, run: run.to_owned(), noted: state.clone(), state, told: Told::default() }
     }
 
-    /// What was delivered before, by us or by another: remembered, not sent.
-    pub(crate) fn remember(&mut self, keyed: &Keyed) {
+    /// What goes on, and what does no more.
+    fn remember(&mut self, keyed: &Keyed) {
         if let Report::Entries { entries, .. } = &keyed.report {
             entries.iter().for_each(|entry| self.remember_entry(entry));
         }
@@ -68,8 +68,8 @@ impl<'c> Courier<'c> {
     fn remember_entry(&mut self, entry: &Object<'static>) {
         let Some(place) = place_of(entry) else { return };
         match entry.text("type") {
-            Some("step_started") => drop(self.started.insert(place, entry.clone())),
-            Some("step") => drop(self.started.remove(&place)),
+            Some("step_started") => drop(self.state.started.insert(place, entry.clone())),
+            Some("step") => drop(self.state.started.remove(&place)),
             _ => {}
         }
     }
@@ -82,6 +82,21 @@ impl<'c> Courier<'c> {
     /// To go on from, later or elsewhere.
     pub(crate) fn state(&self) -> Object<'static> {
         self.state.write()
+    }
+
+    /// That, if it is not what it was when this was asked before.
+    pub(crate) fn news(&mut self) -> Option<Object<'static>> {
+        if self.noted == self.state {
+            return None;
+        }
+        self.noted.clone_from(&self.state);
+        Some(self.state())
+    }
+
+    /// Whether it tells how a step ended that this producer began.
+    fn has_begun(&self, entry: &Object<'static>) -> bool {
+        entry.text("type") == Some("step")
+            && place_of(entry).is_some_and(|place| self.state.started.contains_key(&place))
     }
 
     /// Sends one report, and whatever else its way needs.
@@ -145,6 +160,21 @@ impl<'c> Courier<'c> {
             };
             match (code(&error), entries) {
                 ("run_closed", _) => self.move_on().await?,
+                // A later attempt ended first, so that ours was over: how it ended is told of its next.
+                ("step_exists" | "attempt_order", [entry])
+                    if again.is_none() && taken < MAX_OTHERS && self.has_begun(entry) =>
+                {
+                    taken = taken.saturating_add(1);
+                    place_of(entry).iter().for_each(|place| self.state.next_attempt(place));
+                }
+                // It was recorded in the run before.
+                ("artifact_unknown", [_]) if self.state.moves > 0 && taken < MAX_OTHERS => {
+                    let Some(artifact_id) = unknown(&error, &sent) else {
+                        return Err(self.refused(entries, error));
+                    };
+                    taken = taken.saturating_add(1);
+                    self.state.lost.insert(artifact_id);
+                }
                 // With a name that was taken before, and is sent anew, the key is known for another body.
                 ("step_exists" | "attempt_order" | "idempotency_key_reused", [entry])
                     if again.is_some() && taken < MAX_OTHERS =>
@@ -201,6 +231,14 @@ impl<'c> Courier<'c> {
     ) -> Result<(), Undelivered> {
         let mut offset = offset;
         while !bytes.is_empty() {
+            // What stands in the run or the attempt before.
+            let before = self.state.base(place).saturating_sub(offset);
+            let before = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
+            if before > 0 {
+                bytes = bytes.split_off(before);
+                offset = offset.saturating_add(before as u64);
+                continue;
+            }
             let at = offset.saturating_sub(self.state.base(place));
             let LogPlace { step_id, attempt } = self.state.renamed(place);
             let whose = (step_id.as_str(), attempt, stream.as_str());
@@ -208,21 +246,41 @@ impl<'c> Courier<'c> {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
+            // What is there is there.
+            let mut pass = |end: u64| {
+                let there = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+                offset = offset.saturating_add(there as u64);
+                bytes = bytes.split_off(there);
+            };
             match (code(&error), &error) {
-                ("log_offset_mismatch", ClientError::Refused { upload_offset: Some(right), .. }) => {
-                    // What is there is there; what is missing there was not kept here.
-                    let there =
-                        usize::try_from(right.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
-                    offset = offset.saturating_add(there as u64);
-                    bytes = bytes.split_off(there);
-                    self.state.set_base(place, offset.saturating_sub(*right));
+                ("log_offset_mismatch", ClientError::Refused { upload_offset: Some(end), .. })
+                    if *end != at =>
+                {
+                    pass(*end);
+                    if *end < at {
+                        // What is missing there was not kept here.
+                        self.state.set_base(place, offset.saturating_sub(*end));
+                    }
                 }
                 ("run_closed", _) => {
-                    self.move_on().await?;
+                    // It may have been closed behind all of this, which is sent again.
+                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
+                    pass(end.map_err(undelivered)?);
+                    if !bytes.is_empty() {
+                        self.move_on().await?;
+                        self.state.set_base(place, offset);
+                    }
+                }
+                // Its step was told to be over, so all of it was there; or a later attempt ended first.
+                ("log_ended", _) => {
+                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
+                    pass(end.map_err(undelivered)?);
+                    if bytes.is_empty() || !self.state.started.contains_key(place) {
+                        return Ok(());
+                    }
+                    self.begin_again(place).await?;
                     self.state.set_base(place, offset);
                 }
-                // Its step was told to be over, so all of it was there.
-                ("log_ended", _) => return Ok(()),
                 _ => {
                     return Err(match undelivered(error) {
                         Undelivered::Refused { why } => {
@@ -276,13 +334,35 @@ fn code(error: &ClientError) -> &str {
     }
 }
 
+/// The artifact that an entry cites and nobody recorded.
+fn unknown(error: &ClientError, sent: &[Object<'_>]) -> Option<String> {
+    let ClientError::Refused { detail, .. } = error else { return None };
+    let cited = sent.iter().flat_map(|entry| {
+        ["artifact_ids", "basis_artifact_ids"].into_iter().flat_map(|ids| entry.list(ids).unwrap_or_default())
+    });
+    let mut cited = cited.filter_map(Value::as_text);
+    cited.find(|id| detail.contains(&format!("{id:?}"))).map(str::to_owned)
+}
+
 fn is_missing(error: &ClientError, member: &str) -> bool {
     matches!(error, ClientError::Refused { pointer: Some(pointer), .. } if pointer == member)
 }
 
 pub(super) fn undelivered(error: ClientError) -> Undelivered {
     match error {
-        ClientError::Refused { status: 401 | 403 | 404, .. } => Undelivered::Held { why: error.to_string() },
+        // Not the service, but something before it: a proxy, a sign-in page, a balancer with nothing behind it.
+        ClientError::Refused { status, ref code, ref detail, .. } if code == NO_PROBLEM => {
+            Undelivered::Later {
+                why: format!("{status} {detail}, which is no answer of a Sealstone service"),
+            }
+        }
+        // Something on the way cut it off.
+        ClientError::Refused { ref code, .. } if code == "body_incomplete" => {
+            Undelivered::Later { why: error.to_string() }
+        }
+        ClientError::Refused { status: 401 | 403 | 404, .. } | ClientError::Untrusted { .. } => {
+            Undelivered::Held { why: error.to_string() }
+        }
         ClientError::Refused { ref code, .. } if code == "run_ambiguous" => {
             Undelivered::Held { why: error.to_string() }
         }

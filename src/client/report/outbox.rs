@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::state::State;
 use super::telling::{Keyed, LogPlace, Report, Stream};
 use crate::client::spool::{Spool, SpoolError, SpoolFile};
 use crate::evidence::canonical::Object;
@@ -28,6 +29,8 @@ pub(super) struct Outbox {
     in_flight: bool,
     file: Option<SpoolFile>,
     spool: Option<Spool>,
+    /// What the courier knew when the last report was acknowledged.
+    state: Object<'static>,
     server: String,
     run: String,
     /// Of all spool files but ours.
@@ -47,6 +50,7 @@ impl Outbox {
             others_bytes: spool.as_ref().map(Spool::bytes).unwrap_or_default(),
             file: None,
             spool,
+            state: State::default().write(),
             server: server.to_owned(),
             run: run.to_owned(),
             spool_failed: None,
@@ -71,7 +75,8 @@ impl Outbox {
             return false;
         }
         self.log_bytes = self.log_bytes.saturating_add(bytes.len());
-        let alone = usize::from(self.in_flight && self.file.is_none());
+        let is_front = self.file.as_ref().is_none_or(|file| file.waiting() == 0);
+        let alone = usize::from(self.in_flight && is_front);
         if self.waiting.len() > alone
             && let Some((_, Keyed { report: Report::Log { place: p, stream: s, bytes: b, .. }, .. })) =
                 self.waiting.back_mut()
@@ -126,7 +131,12 @@ impl Outbox {
         };
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(spool.create(&self.server, &self.run, now)?),
+            none => {
+                let mut file = spool.create(&self.server, &self.run, now)?;
+                // Whoever sends it goes on from where we are.
+                file.mark(self.state.clone())?;
+                none.insert(file)
+            }
         };
         let bytes = file.bytes().saturating_add(self.others_bytes);
         if bytes > spool.max_bytes.saturating_add(ROOM_FOR_ENTRIES) {
@@ -163,10 +173,13 @@ impl Outbox {
         }
     }
 
-    /// Remembers on disk how far it was acknowledged, where it is on disk.
-    pub(super) fn mark(&mut self, state: Object<'static>) {
+    /// Remembers how far it was acknowledged, and what the courier knows now, where that is news; on disk, where it is on disk.
+    pub(super) fn mark(&mut self, news: Option<Object<'static>>) {
+        if let Some(state) = news {
+            self.state = state;
+        }
         // Without the mark more than has to be is sent again.
-        let _ = self.file.as_mut().map(|file| file.mark(state));
+        let _ = self.file.as_mut().map(|file| file.mark(self.state.clone()));
     }
 
     /// How many reports wait.

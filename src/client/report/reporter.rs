@@ -32,6 +32,8 @@ const WAS_AWAY: Duration = Duration::from_secs(1);
 pub(crate) struct Delivery {
     /// What the service answered.
     pub(crate) told: Told,
+    /// What it refused of what others left before.
+    pub(crate) older_refused: Vec<String>,
     /// What it did not acknowledge.
     pub(crate) unsent: Option<Unsent>,
     /// Bytes of logs that neither the service nor the spool took.
@@ -47,6 +49,8 @@ pub(crate) struct Unsent {
     pub(crate) reports: usize,
     /// Why, the spool's own failure included.
     pub(crate) why: String,
+    /// Somebody has to do something before it is taken.
+    pub(crate) is_held: bool,
 }
 
 /// How and where a run is reported.
@@ -80,6 +84,8 @@ pub(super) struct Shared {
     /// Until when it is tried, once nothing more comes.
     pub(super) deadline: watch::Sender<Option<Instant>>,
     pub(super) abort: watch::Sender<bool>,
+    /// The run that takes what is told now.
+    pub(super) run: watch::Sender<String>,
     /// The service has answered.
     pub(super) answered: AtomicBool,
     /// There was something before that it did not take.
@@ -118,6 +124,7 @@ impl Reporter {
             to_signal: Notify::new(),
             deadline: watch::Sender::new(None),
             abort: watch::Sender::new(false),
+            run: watch::Sender::new(run.clone()),
             answered: AtomicBool::new(false),
             behind: AtomicBool::new(false),
         });

@@ -6,7 +6,7 @@ use super::telling::{Again, LogPlace};
 use crate::evidence::canonical::{Object, Value};
 
 /// How reports differ from what is sent.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct State {
     /// The run itself was refused, and with it all that was told of it.
     pub(super) is_refused: bool,
@@ -20,6 +20,8 @@ pub(super) struct State {
     bases: BTreeMap<LogPlace, u64>,
     /// Artifacts that were refused: nothing can cite them.
     pub(super) lost: BTreeSet<String>,
+    /// Steps that go on, as they were told to begin.
+    pub(super) started: BTreeMap<LogPlace, Object<'static>>,
 }
 
 impl State {
@@ -59,6 +61,13 @@ impl State {
         self.renamed.insert(place, other);
     }
 
+    /// The attempt of a step is over, whatever its producer knows: what it tells from now on is of the next.
+    pub(super) fn next_attempt(&mut self, place: &LogPlace) {
+        let LogPlace { step_id, attempt } = self.renamed(place);
+        let next = LogPlace { step_id, attempt: attempt.saturating_add(1) };
+        self.renamed.insert(place.clone(), next);
+    }
+
     /// Where the log of a step is.
     pub(super) fn renamed(&self, place: &LogPlace) -> LogPlace {
         self.renamed.get(place).unwrap_or(place).clone()
@@ -79,7 +88,12 @@ impl State {
             .bases
             .iter()
             .map(|(place, base)| Value::from([at(place), vec![Value::count(*base)]].concat()));
+        let started = self
+            .started
+            .iter()
+            .map(|(place, entry)| Value::from([at(place), vec![entry.clone().into()]].concat()));
         let mut state = Object::from_iter([
+            ("started", started.collect::<Vec<_>>().into()),
             ("is_refused", self.is_refused.into()),
             ("moves", Value::count(self.moves)),
             ("renamed", renamed.collect::<Vec<_>>().into()),
@@ -108,6 +122,12 @@ impl State {
             [step_id, attempt, base] => Some((place(step_id, attempt)?, base.as_count()?)),
             _ => None,
         });
+        let started = rows("started").filter_map(|row| match row {
+            [step_id, attempt, entry] => {
+                Some((place(step_id, attempt)?, entry.as_object()?.clone().into_owned()))
+            }
+            _ => None,
+        });
         let lost = state.list("lost").unwrap_or_default().iter();
         Self {
             moved_to: state.text("moved_to").map(str::to_owned),
@@ -115,6 +135,7 @@ impl State {
             moves: state.count("moves").unwrap_or_default(),
             renamed: renamed.collect(),
             bases: bases.collect(),
+            started: started.collect(),
             lost: lost.filter_map(|id| id.as_text().map(str::to_owned)).collect(),
         }
     }
@@ -141,6 +162,7 @@ mod tests {
         state.rename(place("cargo", 1), Again::Step, 1);
         state.set_base(&place("unit", 1), 7);
         state.lost.insert("a".into());
+        state.started.insert(place("unit", 1), Object::from_iter([("step_id", "unit")]));
         assert_eq!(State::read(&state.write()), state);
         assert_eq!(State::read(&State::default().write()), State::default());
         assert_eq!(State::read(&Object::new()), State::default());

@@ -104,3 +104,30 @@ fn is(path: &Path, extension: &str) -> bool {
 fn number(path: &Path) -> Option<u64> {
     path.file_stem()?.to_str()?.split_once('-')?.0.parse().ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn files_keep_their_order_when_the_clock_goes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool {
+            directory: directory.path().join("spool"),
+            key: SpoolKey::of_token("t"),
+            max_bytes: 1 << 20,
+            random: Arc::new(|| [7; 16]),
+        };
+        for (n, ms) in [3_000_000, 1_000, 2_000_000, 3_000_001, -5].into_iter().enumerate() {
+            let mut file = spool.create("http://s", &format!("r{n}"), Timestamp::from_unix_ms(ms)).unwrap();
+            if n % 2 == 0 {
+                file.leave().unwrap();
+            }
+        }
+        let runs: Vec<String> = spool.waiting().into_iter().map(|waiting| waiting.header.run).collect();
+        assert_eq!(runs, ["r0", "r1", "r2", "r3", "r4"]);
+    }
+}

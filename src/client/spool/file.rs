@@ -140,6 +140,17 @@ pub(crate) struct SpoolFile {
     acknowledged: usize,
     /// What was known besides when that was marked.
     state: Option<Object<'static>>,
+    /// What of it cannot be read.
+    unread: Option<Unread>,
+}
+
+/// What of a file cannot be read: its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// From this frame on: it is not what was written.
+    Damaged { frame: u64 },
+    /// What its last writer did not finish; nobody was told that it is there.
+    Unfinished,
 }
 
 impl SpoolFile {
@@ -159,7 +170,7 @@ impl SpoolFile {
         Self::new(path, file, header, about, key, random)
     }
 
-    /// One that is there, whoever left it. What its last writer did not finish is cut off: nobody was told that it is there.
+    /// One that is there, whoever left it. What cannot be read at its end is [told](Self::unread).
     pub(crate) fn open(path: &Path, key: &SpoolKey, random: Random) -> Result<Self, SpoolError> {
         let (header, about) = Header::read(path)?;
         if header.keyed_by != key.source() {
@@ -200,29 +211,33 @@ impl SpoolFile {
             reports,
             acknowledged: 0,
             state,
+            unread: None,
         })
     }
 
     fn scan(&mut self) -> Result<(), SpoolError> {
         let size = self.file.metadata()?.len();
-        loop {
+        while self.end < size {
             let mut length = [0; LENGTH_BYTES as usize];
             let offset = self.end.saturating_add(LENGTH_BYTES);
-            if offset > size || self.file.read_exact_at(&mut length, self.end).is_err() {
+            if offset > size {
+                self.unread = Some(Unread::Unfinished);
                 break;
             }
+            self.file.read_exact_at(&mut length, self.end)?;
             let at = At { frame: self.frames, offset, length: u32::from_le_bytes(length) };
             let next = offset.saturating_add(at.length.into());
-            if at.length > MAX_FRAME_BYTES || next > size {
+            if at.length <= MAX_FRAME_BYTES && next > size {
+                self.unread = Some(Unread::Unfinished);
                 break;
             }
-            let Some(plain) = self.read(at)? else {
-                return Err(match (next == size, self.frames) {
-                    // Not written to its end.
-                    (true, 1..) => break,
-                    (_, 0) => SpoolError::WrongKey { source: self.header.keyed_by },
-                    (false, frame) => SpoolError::Damaged { frame },
-                });
+            let plain = if at.length > MAX_FRAME_BYTES { None } else { self.read(at)? };
+            let Some(plain) = plain else {
+                if self.frames == 0 {
+                    return Err(SpoolError::WrongKey { source: self.header.keyed_by });
+                }
+                self.unread = Some(Unread::Damaged { frame: self.frames });
+                break;
             };
             match mark(&plain) {
                 Some((acknowledged, state)) => (self.acknowledged, self.state) = (acknowledged, Some(state)),
@@ -255,13 +270,25 @@ impl SpoolFile {
         self.file.sync_data()
     }
 
-    /// A frame counts once it is whole: what fails in the middle of it is written over.
+    /// A frame counts once it is whole: what fails in the middle of it is cut off. Behind damage nothing is put: it would be read no more.
     fn put(&mut self, plain: Vec<u8>) -> io::Result<At> {
         let sealed = self.cipher.seal((self.random)(), &self.bound_to(self.frames), plain);
         let sealed = sealed.ok_or_else(|| io::Error::other("it cannot be sealed"))?;
         let length = u32::try_from(sealed.len()).ok().filter(|length| *length <= MAX_FRAME_BYTES);
         let length = length.ok_or_else(|| io::Error::other("too large for a spool"))?;
-        self.file.write_all_at(&[&length.to_le_bytes(), sealed.as_slice()].concat(), self.end)?;
+        if let Some(Unread::Damaged { frame }) = self.unread {
+            return Err(io::Error::other(SpoolError::Damaged { frame }.to_string()));
+        }
+        if self.unread.is_some() {
+            self.file.set_len(self.end)?;
+        }
+        let frame = [&length.to_le_bytes(), sealed.as_slice()].concat();
+        let written = self.file.write_all_at(&frame, self.end);
+        if written.is_err() {
+            // Nothing of it is behind what is put there next, which may be shorter.
+            self.file.set_len(self.end)?;
+        }
+        written?;
         let at = At { frame: self.frames, offset: self.end.saturating_add(LENGTH_BYTES), length };
         self.end = at.offset.saturating_add(length.into());
         self.frames = self.frames.saturating_add(1);
@@ -274,11 +301,6 @@ impl SpoolFile {
             Some(at) => self.report(*at).map(Some),
             None => Ok(None),
         }
-    }
-
-    /// The reports that were acknowledged.
-    pub(crate) fn delivered(&self) -> impl Iterator<Item = Result<Keyed, SpoolError>> {
-        self.reports.iter().take(self.acknowledged).map(|at| self.report(*at))
     }
 
     fn report(&self, at: At) -> Result<Keyed, SpoolError> {
@@ -302,6 +324,11 @@ impl SpoolFile {
     /// What was known at the last mark.
     pub(crate) fn state(&self) -> Option<&Object<'static>> {
         self.state.as_ref()
+    }
+
+    /// What of it cannot be read.
+    pub(crate) fn unread(&self) -> Option<Unread> {
+        self.unread
     }
 
     /// How many reports wait.
@@ -352,3 +379,13 @@ fn lock(file: &File) -> Result<(), SpoolError> {
         TryLockError::Error(error) => SpoolError::Io(error),
     })
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by a panic"
+)]
+mod tests;

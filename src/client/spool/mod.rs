@@ -10,4 +10,4 @@ mod file;
 
 pub(crate) use cipher::{KeySource, SpoolKey};
 pub(crate) use directory::{Spool, Waiting, waiting_in};
-pub(crate) use file::{Header, SpoolError, SpoolFile};
+pub(crate) use file::{Header, SpoolError, SpoolFile, Unread};

@@ -135,7 +135,7 @@ fn summary() -> Value {
 
 fn snapshot() -> Value {
     let waiting = with(summary(), ["pending_steps", "open_gates"].map(|name| (name, many(any_object()))));
-    let waiting = with(waiting, [("idle_timeout", period())]);
+    let waiting = with(waiting, [("idle_timeout", period()), ("private", many(any_text()))]);
     maybe(waiting, [("envelope", refer("Envelope")), ("progress", refer("Event"))])
 }
 
