@@ -258,7 +258,7 @@ fn piece_by_piece(snippet: &str) {
 
 /// A run that is sealed, and its name.
 fn sealed() -> (Clean, String) {
-    let clean = Clean::new().as_admin();
+    let clean = Clean::new().with_all_rights();
     clean.give_keyring();
     clean.run("sealstone exec --step unit --artifact widget=dist/widget.tar.gz -- cargo test");
     let run = clean.the_run()["evidence_id"].as_str().unwrap().to_owned();

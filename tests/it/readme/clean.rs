@@ -75,7 +75,7 @@ impl Clean {
     }
 
     /// The same for who may do everything.
-    pub(super) fn as_admin(mut self) -> Self {
+    pub(super) fn with_all_rights(mut self) -> Self {
         self.settled.insert("SEALSTONE_TOKEN".to_owned(), self.admin.clone());
         self.told_of_the_service()
     }
