@@ -119,6 +119,9 @@ part_reference() {
 
 need cc build-essential
 need git git
+# The README's snippets use both.
+need make make
+need curl curl
 cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 
 skipped=()

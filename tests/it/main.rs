@@ -62,6 +62,8 @@ mod problems;
 #[cfg(feature = "service")]
 mod projects;
 #[cfg(all(feature = "client", feature = "service"))]
+mod readme;
+#[cfg(all(feature = "client", feature = "service"))]
 mod recovery;
 #[cfg(feature = "service")]
 mod redaction;

@@ -8,7 +8,8 @@ use crate::evidence::canonical::{Object, Value};
 
 #[derive(Args)]
 pub(super) struct FinalizeArguments {
-    /// How it ended: succeeded, failed or aborted; or what CI systems say for it: success, failure, unstable, cancelled …
+    /// How it ended: succeeded, failed or aborted; what CI systems say for it: success, failure, unstable, cancelled …; or the exit
+    /// status of a script, like $?
     #[arg(value_parser = parse_result)]
     result: &'static str,
     /// Why
@@ -37,7 +38,13 @@ fn parse_result(text: &str) -> Result<&'static str, String> {
         "succeeded" | "success" | "passed" => Ok("succeeded"),
         "failed" | "failure" | "unstable" => Ok("failed"),
         "aborted" | "cancelled" | "canceled" => Ok("aborted"),
-        _ => Err("succeeded, failed or aborted expected".to_owned()),
+        status => match status.parse::<u8>() {
+            Ok(0) => Ok("succeeded"),
+            // As shells tell SIGHUP, SIGINT and SIGTERM.
+            Ok(129 | 130 | 143) => Ok("aborted"),
+            Ok(_) => Ok("failed"),
+            Err(_) => Err("succeeded, failed or aborted expected".to_owned()),
+        },
     }
 }
 

@@ -104,6 +104,11 @@ impl Target {
 
     /// Tells the service something, behind all that waits of the run.
     fn report(&self, tell: impl FnOnce(&Reporter)) -> Result<Delivery, Failure> {
+        if self.run.is_empty() {
+            return Err(Failure::usage(
+                "no run is named: --run and $SEALSTONE_RUN are empty, as after a `run open` that failed",
+            ));
+        }
         report(&self.server, &self.spool, &self.run, tell)
     }
 
