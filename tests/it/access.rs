@@ -418,9 +418,9 @@ fn tokens_are_made_and_used_from_the_command_line() {
     let writer = made.stdout.trim();
     let opened = run(writer, &["run", "open", "--project", "acme/widget", "--no-subject"]);
     assert_eq!(opened.status, 0, "{opened:?}");
-    let refused = run(writer, &["run", "open", "--project", "other", "--no-subject"]);
+    let refused = run(writer, &["run", "open", "--project", "other", "--no-subject", "--require-evidence"]);
     assert!(refused.status == 1 && refused.stderr.contains("project_forbidden"), "{refused:?}");
-    let refused = run("", &["run", "open", "--project", "acme/widget", "--no-subject"]);
+    let refused = run("", &["run", "open", "--project", "acme/widget", "--no-subject", "--require-evidence"]);
     assert!(refused.status == 1 && refused.stderr.contains("token_required"), "{refused:?}");
     let listed = run(&guarded.admin, &["token", "list"]).stdout;
     assert!(listed.contains("ci") && listed.contains("acme/*") && !listed.contains("sst_"), "{listed}");
@@ -433,7 +433,8 @@ fn tokens_are_made_and_used_from_the_command_line() {
         .unwrap()
         .to_owned();
     assert_eq!(run(&guarded.admin, &["token", "delete", &id]).status, 0);
-    assert_eq!(run(writer, &["run", "open", "--project", "acme/widget", "--no-subject"]).status, 1);
+    let required = ["run", "open", "--project", "acme/widget", "--no-subject", "--require-evidence"];
+    assert_eq!(run(writer, &required).status, 1);
     // Its directory is in use: another token is asked of the service.
     let offline = run("", &["token", "create", "x", "--role", "reader", "--data-dir", "records"]);
     assert!(offline.status == 73 && offline.stderr.contains("in use"), "{offline:?}");

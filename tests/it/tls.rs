@@ -25,7 +25,7 @@ fn who_trusts_the_certificate_is_served_and_nobody_else() {
     };
     let opened = run(&["run", "open", "--project", "p", "--no-subject", "--ca", &data("ca.pem")]);
     assert_eq!(opened.status, 0, "{opened:?}");
-    let stranger = run(&["run", "open", "--project", "p", "--no-subject"]);
+    let stranger = run(&["run", "open", "--project", "p", "--no-subject", "--require-evidence"]);
     assert!(stranger.status == 1 && stranger.stderr.contains("certificate"), "{stranger:?}");
     // A token is sent to nobody in the open, and no password stands in an address.
     let refused =
@@ -35,7 +35,18 @@ fn who_trusts_the_certificate_is_served_and_nobody_else() {
         run(&["run", "open", "--project", "p", "--no-subject", "--server", "https://a:secret@localhost"]);
     assert!(refused.status == 64 && !refused.stderr.contains("secret"), "{refused:?}");
     let in_the_open = url.replace("https", "http");
-    let refused = run(&["run", "open", "--project", "p", "--no-subject", "--server", &in_the_open]);
+    let refused = run(&[
+        "run",
+        "open",
+        "--project",
+        "p",
+        "--no-subject",
+        "--server",
+        &in_the_open,
+        "--require-evidence",
+        "--flush-timeout",
+        "300ms",
+    ]);
     assert_eq!(refused.status, 69, "{refused:?}");
 }
 

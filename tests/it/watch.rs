@@ -219,7 +219,8 @@ fn a_person_reads_lines_and_how_a_gate_is_answered_and_the_verdict_alone_on_stan
 fn what_cannot_be_watched_says_why_with_the_right_status() {
     let place = Place::new();
     let nothing = "{\"code\":\"run_not_found\",\"detail\":\"no such run\"}";
-    let fake = Fake::start(move |_, _| answer("404 Not Found", nothing));
+    let problem = "404 Not Found\r\nContent-Type: application/problem+json";
+    let fake = Fake::start(move |_, _| answer(problem, nothing));
     let ran = fake.watch(&place, &[]);
     assert_eq!((ran.status, ran.stderr.contains("no such run")), (1, true), "{ran:?}");
     let ran = fake.watch(&place, &["--preset", "all", "--types", "log"]);

@@ -66,7 +66,7 @@ pub(super) fn abort(arguments: &AbortArguments) -> Result<u8, Failure> {
         members.insert("reason", reason.clone());
     }
     let run = arguments.target.run.clone();
-    arguments.target.server.ask(|client| async move { client.abort(&run, &members).await })?;
+    arguments.target.reporting.server.ask(|client| async move { client.abort(&run, &members).await })?;
     let told = if arguments.force { "aborted" } else { "abort requested" };
     arguments.target.answer(&serde_json::json!({ "abort_requested": true }), &line(told))
 }

@@ -69,7 +69,7 @@ fn open(arguments: &GateArguments, reason: &str) -> Result<u8, Failure> {
     if before.unsent.is_some() {
         return Err(Failure::new(UNAVAILABLE, "the service is away, and nobody can be asked"));
     }
-    let gate = arguments.target.server.ask(|client| async move {
+    let gate = arguments.target.reporting.server.ask(|client| async move {
         let gate = client.open_gate(&run, &members).await?;
         let gate_id = printable(&gate.gate_id);
         anstream::eprintln!("{DOUBT}waiting for an answer:{RESET} {shown_reason}");
@@ -133,8 +133,11 @@ fn resolve(arguments: &GateArguments, gate_id: &str) -> Result<u8, Failure> {
         members.insert("comment", comment.clone());
     }
     let (run, id) = (arguments.target.run.clone(), gate_id.to_owned());
-    let resolved =
-        arguments.target.server.ask(|client| async move { client.resolve_gate(&run, &id, &members).await });
+    let resolved = arguments
+        .target
+        .reporting
+        .server
+        .ask(|client| async move { client.resolve_gate(&run, &id, &members).await });
     let gate = resolved?;
     let json = serde_json::json!({ "gate_id": gate.gate_id, "decision": gate.decision });
     arguments.target.answer(&json, &line(&format!("{} {decision}", gate.gate_id)))

@@ -34,7 +34,8 @@ Example:
   sealstone run observe coverage 0.93 --basis widget
   sealstone run finalize succeeded
 
-Exit status: 0 recorded, or spooled because the service is away (standard error says so); 1 the service refused; 64 wrong
+Exit status: 0 recorded, or spooled because the service is away or lets nobody in (standard error says so, and with
+--require-evidence the status); 1 the service refused; 64 wrong
 arguments; 66 cannot read; 69 neither the service nor the spool took it. `gate` and `abort` need the service.";
 
 #[derive(Subcommand)]
@@ -66,6 +67,16 @@ struct Target {
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reporting: ReportingArguments,
+}
+
+/// How the service is told, and whether it is waited for.
+#[derive(Args)]
+struct ReportingArguments {
+    /// Fail where the service does not have it at once: 1 if it lets nobody in, 69 if it is away. It is spooled all the same
+    #[arg(long)]
+    require_evidence: bool,
     #[command(flatten)]
     server: ServerArguments,
     #[command(flatten)]
@@ -109,7 +120,7 @@ impl Target {
                 "no run is named: --run and $SEALSTONE_RUN are empty, as after a `run open` that failed",
             ));
         }
-        report(&self.server, &self.spool, &self.run, tell)
+        self.reporting.report(&self.run, tell)
     }
 
     fn answer(&self, json: &serde_json::Value, text: &str) -> Result<u8, Failure> {
@@ -121,35 +132,28 @@ impl Target {
     }
 }
 
-/// Tells the service something of a run, behind all that waits of it. What was told is with the service, or in the spool.
-fn report(
-    server: &ServerArguments,
-    spool: &SpoolArguments,
-    run: &str,
-    told: impl FnOnce(&Reporter),
-) -> Result<Delivery, Failure> {
-    let reporter = spool.reporter(server, run)?;
-    told(&reporter);
-    let delivery = spool.finish(&reporter)?;
-    if let [why] = delivery.told.refused.as_slice() {
-        return Err(Failure::new(REFUSED, why));
-    }
-    match &delivery.unsent {
-        Some(Unsent { path: None, why, .. }) => {
-            return Err(Failure::new(
-                UNAVAILABLE,
-                format!("neither the service nor the spool took it: {why}"),
-            ));
+impl ReportingArguments {
+    /// Tells the service something of a run, behind all that waits of it. What was told is with the service, or in the spool.
+    fn report(&self, run: &str, told: impl FnOnce(&Reporter)) -> Result<Delivery, Failure> {
+        let reporter = self.spool.reporter(&self.server, run)?;
+        told(&reporter);
+        let delivery = self.spool.finish(&reporter)?;
+        if let [why] = delivery.told.refused.as_slice() {
+            return Err(Failure::new(REFUSED, why));
         }
-        Some(Unsent { path: Some(path), why, is_held: true, .. }) => {
-            let kept =
-                format!("it is kept in {} until then; send it with: sealstone spool flush", path.display());
-            return Err(Failure::new(REFUSED, format!("{why}; {kept}")));
+        if let Some(Unsent { path: None, why, .. }) = &delivery.unsent {
+            let lost = format!("neither the service nor the spool took it: {why}");
+            return Err(Failure::new(UNAVAILABLE, lost));
         }
-        _ => {}
+        tell(&delivery, run, false);
+        match &delivery.unsent {
+            Some(unsent) if self.require_evidence => {
+                let status = if unsent.is_held { REFUSED } else { UNAVAILABLE };
+                Err(Failure::new(status, "--require-evidence was given, and the service does not have it"))
+            }
+            _ => Ok(delivery),
+        }
     }
-    tell(&delivery, run, false);
-    Ok(delivery)
 }
 
 /// JSON if it is some, else the text itself.

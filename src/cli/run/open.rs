@@ -5,10 +5,8 @@ use clap::Args;
 use super::super::detected::detected;
 use super::super::exec::{fresh_id, parse_label};
 use super::super::exit::{Failure, answer, answer_json};
-use super::super::server::ServerArguments;
-use super::super::spooling::SpoolArguments;
 use super::super::style::{DOUBT, RESET, printable};
-use super::report;
+use super::ReportingArguments;
 use crate::evidence::canonical::Object;
 use crate::exec::{Detected, Reach, checkout, described};
 
@@ -41,9 +39,7 @@ pub(super) struct OpenArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    server: ServerArguments,
-    #[command(flatten)]
-    spool: SpoolArguments,
+    reporting: ReportingArguments,
 }
 
 const OPEN_HELP: &str = "\
@@ -64,8 +60,7 @@ pub(super) fn run(arguments: &OpenArguments) -> Result<u8, Failure> {
     let run = format!("{}/{}", text("project"), text("run_id"));
     // A name that was detected is that of all jobs, of which another may have said something else.
     let join = arguments.run_id.is_none();
-    let told =
-        report(&arguments.server, &arguments.spool, &run, |reporter| reporter.open(members, join))?.told;
+    let told = arguments.reporting.report(&run, |reporter| reporter.open(members, join))?.told;
     let Some(opened) = told.opened else {
         // By this name it is found once it is there.
         match arguments.json {
