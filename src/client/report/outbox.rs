@@ -37,6 +37,8 @@ pub(super) struct Outbox {
     others_bytes: u64,
     /// Why the spool takes nothing.
     pub(super) spool_failed: Option<String>,
+    /// Something in the file was refused.
+    has_refused: bool,
     /// Of logs, given up.
     pub(super) lost_log_bytes: u64,
 }
@@ -55,6 +57,7 @@ impl Outbox {
             run: run.to_owned(),
             spool_failed: None,
             lost_log_bytes: 0,
+            has_refused: false,
         }
     }
 
@@ -63,18 +66,20 @@ impl Outbox {
         self.waiting.push_back((Instant::now(), keyed));
     }
 
-    /// Puts bytes of a log behind all others, or to the last that wait; false if there is no room for them any more.
+    /// Puts bytes of a log behind all others, or to the last that wait; how many of them there was room for.
     pub(super) fn push_log(
         &mut self,
         (place, stream, offset): (&LogPlace, Stream, u64),
         bytes: &[u8],
         key: impl FnOnce() -> String,
-    ) -> bool {
-        if !self.has_room_for(bytes.len()) {
-            self.lost_log_bytes = self.lost_log_bytes.saturating_add(bytes.len() as u64);
-            return false;
+    ) -> usize {
+        let kept = bytes.get(..self.room().min(bytes.len())).unwrap_or_default();
+        self.lost_log_bytes =
+            self.lost_log_bytes.saturating_add(bytes.len().saturating_sub(kept.len()) as u64);
+        if kept.is_empty() {
+            return 0;
         }
-        self.log_bytes = self.log_bytes.saturating_add(bytes.len());
+        self.log_bytes = self.log_bytes.saturating_add(kept.len());
         let is_front = self.file.as_ref().is_none_or(|file| file.waiting() == 0);
         let alone = usize::from(self.in_flight && is_front);
         if self.waiting.len() > alone
@@ -83,21 +88,23 @@ impl Outbox {
             && (&*p, *s) == (place, stream)
             && b.len() < LOG_AT_ONCE
         {
-            b.extend_from_slice(bytes);
-            return true;
+            b.extend_from_slice(kept);
+            return kept.len();
         }
-        let report = Report::Log { place: place.clone(), stream, offset, bytes: bytes.to_vec() };
+        let report = Report::Log { place: place.clone(), stream, offset, bytes: kept.to_vec() };
         self.push(Keyed { key: key(), report });
-        true
+        kept.len()
     }
 
-    fn has_room_for(&self, bytes: usize) -> bool {
+    /// How many bytes of logs there is room for. Once some were given up there is none: a log is cut, and has no holes.
+    fn room(&self) -> usize {
         let held = self.file.as_ref().map_or(0, SpoolFile::bytes).saturating_add(self.others_bytes);
-        let wanted = held.saturating_add(self.log_bytes as u64).saturating_add(bytes as u64);
-        match &self.spool {
-            Some(spool) if self.spool_failed.is_none() => wanted <= spool.max_bytes,
-            _ => self.log_bytes.saturating_add(bytes) <= LOG_AT_MOST,
-        }
+        let room = match &self.spool {
+            _ if self.lost_log_bytes > 0 => 0,
+            Some(spool) if self.spool_failed.is_none() => spool.max_bytes.saturating_sub(held),
+            _ => LOG_AT_MOST as u64,
+        };
+        usize::try_from(room.saturating_sub(self.log_bytes as u64)).unwrap_or(usize::MAX)
     }
 
     /// Whether more log waits in memory than should, which will be on disk in a moment.
@@ -161,10 +168,17 @@ impl Outbox {
     }
 
     /// The first report is acknowledged, or was refused for good.
-    pub(super) fn done(&mut self) {
+    pub(super) fn done(&mut self, is_refused: bool) {
         self.in_flight = false;
         match &mut self.file {
-            Some(file) if file.waiting() > 0 => file.acknowledge(),
+            Some(file) if file.waiting() > 0 => {
+                file.acknowledge();
+                self.has_refused |= is_refused;
+                if file.waiting() == 0 {
+                    // What comes next is in memory again: of a long build the file has what waits, not all that ever waited.
+                    self.settle();
+                }
+            }
             _ => {
                 if let Some((_, Keyed { report: Report::Log { bytes, .. }, .. })) = self.waiting.pop_front() {
                     self.log_bytes = self.log_bytes.saturating_sub(bytes.len());
@@ -180,6 +194,15 @@ impl Outbox {
         }
         // Without the mark more than has to be is sent again.
         let _ = self.file.as_mut().map(|file| file.mark(self.state.clone()));
+    }
+
+    /// All in the file is answered: it goes, or is set aside with what was refused.
+    fn settle(&mut self) {
+        if let Some(mut file) = self.file.take() {
+            let kept = if std::mem::take(&mut self.has_refused) { file.set_aside() } else { file.remove() };
+            // Sent again it changes nothing.
+            let _ = kept;
+        }
     }
 
     /// How many reports wait.

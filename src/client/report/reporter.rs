@@ -188,9 +188,8 @@ impl Reporter {
         }
         let mut offsets = self.shared.offsets.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = offsets.entry(place.clone()).or_default();
-        if outbox.push_log((place, stream, *offset), bytes, &self.shared.random_key) {
-            *offset = offset.saturating_add(bytes.len() as u64);
-        }
+        let kept = outbox.push_log((place, stream, *offset), bytes, &self.shared.random_key);
+        *offset = offset.saturating_add(kept as u64);
         let spill = outbox.is_to_spill();
         drop((outbox, offsets));
         self.wake(spill);

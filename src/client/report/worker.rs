@@ -113,6 +113,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
             }
             moved
         });
+        let is_refused = matches!(delivered, Err(Undelivered::Refused { .. }));
         match delivered {
             Ok(()) => {}
             Err(Undelivered::Refused { why }) => courier.told.refused.push(why),
@@ -132,7 +133,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
         shared.answered.store(true, Ordering::Relaxed);
         acknowledged = acknowledged.saturating_add(1);
         let mut outbox = shared.outbox();
-        outbox.done();
+        outbox.done(is_refused);
         let news = courier.news();
         if acknowledged.is_multiple_of(MARK_EVERY) || news.is_some() {
             outbox.mark(news);
@@ -250,11 +251,6 @@ fn leave(shared: &Shared, courier: Courier<'_>, sending: Sending, now: &dyn Fn()
     told.notes.splice(0..0, sending.older.notes);
     let older_refused = sending.older.refused;
     if reports == 0 {
-        if let Some(mut file) = outbox.take_file() {
-            let kept = if told.refused.is_empty() { file.remove() } else { file.set_aside() };
-            // It is all answered: sent again it changes nothing.
-            let _ = kept;
-        }
         return Delivery { told, older_refused, unsent: None, lost_log_bytes };
     }
     outbox.spill(now());
