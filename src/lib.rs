@@ -16,7 +16,7 @@
 //! | `append` | the hot path: a lane for each run, one committer for all |
 //! | `service` | what can be asked: runs, entries, gates, closing and sealing, envelopes, keys |
 //! | `http` | routes, bodies, problems, connections |
-//! | `client` | typed calls to a service, tried again until they are answered; its event streams, resumed until they end; a run as a program sees it |
+//! | `client` | typed calls to a service, tried again until they are answered; its event streams, resumed until they end; runs reported in the background, and spooled; a run as a program sees it |
 //! | `files`, `exec` | files digested and written whole; a command as a step |
 //! | [`cli`] | the commands, a file each; `serve` alone starts the service |
 //!
