@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -59,8 +59,28 @@ pub(crate) enum AskedBy {
     Signal,
 }
 
-/// Takes what a command writes, before it is passed on.
-pub(crate) type Sink = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+/// Takes what a command writes, before it is passed on; until it is closed.
+#[derive(Clone)]
+pub(crate) struct Sink(Arc<Mutex<Option<Box<Take>>>>);
+
+type Take = dyn FnMut(Stream, &[u8]) + Send;
+
+impl Sink {
+    pub(crate) fn new(take: impl FnMut(Stream, &[u8]) + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(take)))))
+    }
+
+    fn take(&self, stream: Stream, bytes: &[u8]) {
+        if let Some(take) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            take(stream, bytes);
+        }
+    }
+
+    /// What something that the command left behind writes after this is not of the command.
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
 
 /// What came of running a command.
 #[derive(Debug)]
@@ -71,6 +91,8 @@ pub(crate) struct Execution {
     pub(crate) aborted: Option<AskedBy>,
     /// Whether something that the child left behind still held its output open.
     pub(crate) output_left_open: bool,
+    /// Why its output could not all be passed on, where whoever reads it is still there.
+    pub(crate) output_failed: Option<io::Error>,
     /// When it began, or would have.
     pub(crate) started_at: Timestamp,
     /// When it ended.
@@ -78,7 +100,7 @@ pub(crate) struct Execution {
 }
 
 /// Runs the command to its end. Its standard input is this process's; its output goes to this process's as it comes, and
-/// into the sink. SIGINT, SIGTERM and SIGHUP are passed on, `abort` is a SIGTERM, and after the grace the child is killed.
+/// into the sink. SIGINT, SIGQUIT, SIGTERM and SIGHUP are passed on (SIGUSR1 and SIGUSR2 too, which ask for no end), `abort` is a SIGTERM, and after the grace the child is killed.
 pub(crate) async fn run(
     command: &[OsString],
     sink: Sink,
@@ -96,6 +118,7 @@ pub(crate) async fn run(
                 ended,
                 aborted: None,
                 output_left_open: false,
+                output_failed: None,
                 started_at,
                 finished_at: now(),
             });
@@ -108,51 +131,65 @@ pub(crate) async fn run(
             // A signal first: a child that it ended may be gone as soon as we hear of it, and the run was aborted all the same.
             biased;
             received = signals.next() => {
-                match aborted {
-                    Some(AskedBy::Signal) => child.start_kill()?,
+                match (aborted, asks_to_end(received)) {
+                    (Some(AskedBy::Signal), true) => kill(&mut child),
                     _ => pass_on(&child, received),
                 }
-                aborted = Some(AskedBy::Signal);
+                if asks_to_end(received) {
+                    aborted = Some(AskedBy::Signal);
+                }
             }
             () = &mut abort, if aborted.is_none() => {
                 send(&child, Signal::TERM);
                 aborted = Some(AskedBy::Abort);
             }
             status = child.wait() => break status?,
-            () = sleep(grace), if aborted.is_some() => child.start_kill()?,
+            () = sleep(grace), if aborted.is_some() => kill(&mut child),
         }
     };
     let finished_at = now();
+    let mut output_failed = None;
     let drained = timeout(DRAIN, async {
         for pump in pumps {
             // The sender is dropped when its thread ends, however it ends.
-            let _ = pump.await;
+            output_failed = pump.await.ok().or(output_failed.take());
         }
     });
     let output_left_open = drained.await.is_err();
-    Ok(Execution { ended: ended(status), aborted, output_left_open, started_at, finished_at })
+    sink.close();
+    let ended = ended(status);
+    Ok(Execution { ended, aborted, output_left_open, output_failed, started_at, finished_at })
 }
 
 /// Returns at the next SIGINT, SIGTERM or SIGHUP; never where nobody can listen for them.
 pub(crate) async fn signaled() {
     match Signals::listen() {
-        Ok(mut signals) => drop(signals.next().await),
+        Ok(mut signals) => while !asks_to_end(signals.next().await) {},
         Err(_) => std::future::pending().await,
     }
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
+/// From now on SIGINT, SIGQUIT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
 pub(crate) fn end_on_signal() {
     let listen = || -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let received = runtime.block_on(async { io::Result::Ok(Signals::listen()?.next().await) })?;
+        let received = runtime.block_on(async {
+            let mut signals = Signals::listen()?;
+            loop {
+                let received = signals.next().await;
+                if asks_to_end(received) {
+                    return io::Result::Ok(received);
+                }
+            }
+        })?;
         std::process::exit(received.as_raw().saturating_add(128))
     };
     // Without the thread a signal waits until the evidence is written; there is nobody better to tell.
     let _ = thread::Builder::new().name("signals".into()).spawn(listen);
 }
 
-type Pumps = [oneshot::Receiver<()>; 2];
+/// Each ends with why it could not pass on all, if so.
+type Pumps = [oneshot::Receiver<io::Error>; 2];
 
 /// The inner error is the command's own: it cannot be started. After an outer one nothing runs.
 fn start(command: &[OsString], sink: &Sink) -> io::Result<io::Result<(Child, Pumps)>> {
@@ -175,19 +212,25 @@ fn start(command: &[OsString], sink: &Sink) -> io::Result<io::Result<(Child, Pum
 
 /// Passes on what comes, until the end of `from` or until `to` takes no more; then `from` is closed, and who goes on
 /// writing is told so by the kernel, as without us.
-fn pump(from: OwnedFd, to: OwnedFd, stream: Stream, sink: &Sink) -> io::Result<oneshot::Receiver<()>> {
+fn pump(from: OwnedFd, to: OwnedFd, stream: Stream, sink: &Sink) -> io::Result<oneshot::Receiver<io::Error>> {
     let (done, ended) = oneshot::channel();
-    let (mut from, mut to, sink) = (File::from(from), File::from(to), Arc::clone(sink));
+    let (mut from, mut to, sink) = (File::from(from), File::from(to), sink.clone());
     thread::Builder::new().name("output".into()).spawn(move || {
         let mut buffer = vec![0; PIPE_BYTES / 4];
         while let Ok(n) = from.read(&mut buffer) {
             let bytes = buffer.get(..n).unwrap_or_default();
-            sink(stream, bytes);
-            if bytes.is_empty() || write_all(&mut to, bytes).is_err() {
+            if bytes.is_empty() {
+                break;
+            }
+            sink.take(stream, bytes);
+            if let Err(error) = write_all(&mut to, bytes) {
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    // Nobody waits for it after the end.
+                    let _ = done.send(error);
+                }
                 break;
             }
         }
-        drop(done);
     })?;
     Ok(ended)
 }
@@ -207,12 +250,23 @@ fn write_all(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A terminal sends SIGINT to the child as well; twice is more than was meant.
+/// A terminal sends SIGINT and SIGQUIT to the child as well; twice is more than was meant.
 fn pass_on(child: &Child, received: Signal) {
-    let sent_by_terminal = received == Signal::INT && io::stdin().is_terminal();
+    let by_key = [Signal::INT, Signal::QUIT].contains(&received);
+    let sent_by_terminal = by_key && io::stdin().is_terminal();
     if !sent_by_terminal {
         send(child, received);
     }
+}
+
+/// One who asks for something else is not asked to end.
+fn asks_to_end(signal: Signal) -> bool {
+    ![Signal::USR1, Signal::USR2].contains(&signal)
+}
+
+/// What we may not kill, as it has become somebody else, is waited for.
+fn kill(child: &mut Child) {
+    let _ = child.start_kill();
 }
 
 fn send(child: &Child, signal: Signal) {
@@ -224,6 +278,8 @@ fn send(child: &Child, signal: Signal) {
 
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+    user: [tokio::signal::unix::Signal; 2],
     terminate: tokio::signal::unix::Signal,
     /// Not where it was ignored when this process began, as `nohup` arranges it.
     hangup: Option<tokio::signal::unix::Signal>,
@@ -233,12 +289,15 @@ impl Signals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
             terminate: signal(SignalKind::terminate())?,
             hangup: if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
     async fn next(&mut self) -> Signal {
+        let [user1, user2] = &mut self.user;
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,
@@ -247,7 +306,10 @@ impl Signals {
         };
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
+            _ = self.quit.recv() => Signal::QUIT,
             _ = self.terminate.recv() => Signal::TERM,
+            _ = user1.recv() => Signal::USR1,
+            _ = user2.recv() => Signal::USR2,
             _ = hangup => Signal::HUP,
         }
     }

@@ -320,7 +320,12 @@ fn reason(execution: &Execution) -> Option<String> {
     let open = execution
         .output_left_open
         .then_some("something it left behind held its output open; the log ends before");
-    let told: Vec<&str> =
-        [asked, Some(reason.as_str()), open].into_iter().flatten().filter(|t| !t.is_empty()).collect();
+    let failed = execution.output_failed.as_ref();
+    let failed = failed.map(|error| format!("its output could not all be passed on: {error}"));
+    let told: Vec<&str> = [asked, Some(reason.as_str()), open, failed.as_deref()]
+        .into_iter()
+        .flatten()
+        .filter(|t| !t.is_empty())
+        .collect();
     (!told.is_empty()).then(|| told.join("; "))
 }

@@ -177,7 +177,7 @@ fn execute(
     let log = Arc::new(Mutex::new(Log::new(file)));
     let (reporter, place) = told.unzip();
     let (of_sink, of_abort, into) = (reporter.cloned().zip(place), reporter.cloned(), Arc::clone(&log));
-    let sink: exec::Sink = Arc::new(move |stream, bytes| {
+    let sink = exec::Sink::new(move |stream, bytes: &[u8]| {
         if is_kept {
             into.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
         }
@@ -200,6 +200,9 @@ fn execute(
     if let exec::Ended::NotStarted(error) = &execution.ended {
         let program = arguments.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
         warn(&format!("cannot run {program}: {error}"));
+    }
+    if let Some(error) = &execution.output_failed {
+        warn(&format!("what the command wrote could not all be passed on: {error}"));
     }
     let mut log = std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner));
     if let Err(error) = log.finish() {

@@ -1,6 +1,9 @@
 //! What git tells of the checkout around the current directory.
 
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::environment::{BRANCHES, project};
 use super::subject::Subject;
@@ -8,9 +11,21 @@ use super::subject::Subject;
 /// In bytes; no remote that somebody works with is longer.
 const LONGEST_URL: usize = 2048;
 
+/// How long git may take; what runs under `exec` waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The checkout around the current directory; `None` where there is none, or no git. An error is git's own word on why it does not
-/// tell of a checkout that is there.
+/// tell of a checkout that is there, or that it took too long.
 pub(crate) fn checkout() -> Result<Option<Subject>, String> {
+    let (tell, told) = mpsc::channel();
+    let asking = thread::Builder::new().name("git".into()).spawn(move || tell.send(ask()));
+    match asking {
+        Ok(_) => told.recv_timeout(PATIENCE).unwrap_or_else(|_| Err("nothing for 10 s".to_owned())),
+        Err(_) => ask(),
+    }
+}
+
+fn ask() -> Result<Option<Subject>, String> {
     // Both at once: each is a process.
     let mut status = Command::new("git");
     status.args(["status", "--porcelain=v2", "--branch"]).env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
@@ -25,7 +40,8 @@ pub(crate) fn checkout() -> Result<Option<Subject>, String> {
     }
     let remote = remote.ok().filter(|output| output.status.success()).map(|output| output.stdout);
     let remote = remote.map(|url| without_credentials(String::from_utf8_lossy(&url).trim()));
-    let remote = remote.filter(|url| url.len() <= LONGEST_URL && !url.contains(char::is_control));
+    let remote =
+        remote.filter(|url| !url.is_empty() && url.len() <= LONGEST_URL && !url.contains(char::is_control));
     Ok(Some(Subject { repo_url: remote, ..from_status(&String::from_utf8_lossy(&status.stdout)) }))
 }
 
@@ -57,10 +73,18 @@ pub(super) fn project_of_url(url: &str) -> Option<String> {
     project(&last.join("/"))
 }
 
-/// A remote's URL without what may be secret in it: a password or token before the `@`, a query, a fragment. The user of an SSH URL stays.
+/// A remote's URL without what may be secret in it: a password or token before the `@`, a query, a fragment, parameters. The user of an
+/// SSH URL stays. Empty where it cannot be told what is secret.
 pub(super) fn without_credentials(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = url.split_once("://").map_or((None, url), |(scheme, rest)| (Some(scheme), rest));
+    let (url, cut) = url.split_at(url.find(['?', '#', ';']).unwrap_or(url.len()));
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => url.strip_prefix("//").map_or((None, url), |rest| (Some(""), rest)),
+    };
+    if scheme.is_some() && !rest.contains(['/', '@']) && cut.contains('@') {
+        // A password may hold these, too.
+        return String::new();
+    }
     let authority = rest.split('/').next().unwrap_or_default();
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     // A password may hold a slash, and then no `@` stands before it.
@@ -73,7 +97,12 @@ pub(super) fn without_credentials(url: &str) -> String {
         Some("ssh") | None => user_info.split(':').next().unwrap_or_default().to_owned() + "@",
         Some(_) => String::new(),
     };
-    scheme.map_or(String::new(), |scheme| format!("{scheme}://")) + &user + host
+    let scheme = match scheme {
+        None => String::new(),
+        Some("") => "//".to_owned(),
+        Some(scheme) => format!("{scheme}://"),
+    };
+    scheme + &user + host
 }
 
 #[cfg(test)]
@@ -105,6 +134,10 @@ mod tests {
             ("https://h.example:8443/a@b", "https://h.example:8443/a@b"),
             ("https://h.example/a/b.git?access_token=secret#x", "https://h.example/a/b.git"),
             ("/srv/git/a.git", "/srv/git/a.git"),
+            ("https://u:p?tok@h.example/a", ""),
+            ("https://u:12#tok@h.example/a", ""),
+            ("https://h.example/a;jsessionid=secret", "https://h.example/a"),
+            ("//u:secret@h.example/a", "//h.example/a"),
         ] {
             assert_eq!(without_credentials(url), without);
         }
