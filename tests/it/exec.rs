@@ -123,7 +123,12 @@ fn a_command_that_dies_of_a_signal_gives_128_and_the_signal() {
 
 #[test]
 fn a_signal_ends_the_command_and_the_run_is_sealed_as_aborted() {
-    for (signal, trap, status) in [("TERM", "", 143), ("INT", "trap 'exit 5' INT;", 5), ("HUP", "", 129)] {
+    for (signal, trap, status) in [
+        ("TERM", "", 143),
+        ("INT", "trap 'exit 5' INT;", 5),
+        ("HUP", "", 129),
+        ("QUIT", "trap 'exit 6' QUIT;", 6),
+    ] {
         let place = Place::new();
         let script = format!("{trap} touch ready; while :; do sleep 0.05; done");
         let mut child = place.command(&["exec", "--out", "out.json", "--", "sh", "-c", &script]);
@@ -137,6 +142,30 @@ fn a_signal_ends_the_command_and_the_run_is_sealed_as_aborted() {
         assert_eq!(envelope["outcome"]["result"], "aborted", "{signal}");
         assert_eq!(envelope["execution"]["steps"][0]["status"], "canceled", "{signal}");
     }
+}
+
+#[test]
+fn a_signal_that_does_not_ask_for_the_end_is_the_commands_own() {
+    let place = Place::new();
+    let script = "trap 'exit 9' USR1; touch ready; while :; do sleep 0.05; done";
+    let mut child = place.command(&["exec", "--out", "out.json", "--", "sh", "-c", script]);
+    let child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&place, "ready");
+    assert!(Command::new("kill").args(["-s", "USR1", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(Ran::from(child.wait_with_output().unwrap()).status, 9);
+    assert_eq!(envelope(&place, "out.json")["outcome"]["result"], "failed");
+}
+
+#[test]
+fn output_that_cannot_be_passed_on_is_told() {
+    let place = Place::new();
+    let mut command = place.command(&["exec", "--out", "out.json", "--", "echo", "hi"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = Ran::from(command.stdout(full).output().unwrap());
+    assert!(ran.stderr.contains("could not all be passed on"), "{ran:?}");
+    let envelope = envelope(&place, "out.json");
+    let message = envelope["execution"]["steps"][0]["message"].as_str().unwrap();
+    assert!(message.contains("could not all be passed on"), "{message}");
 }
 
 #[test]

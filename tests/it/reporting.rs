@@ -464,3 +464,15 @@ fn the_service_may_stand_in_the_file_of_options() {
     assert_eq!(it.place.run(&["exec", "--run-id", "r", "--", "true"]).status, 0);
     assert_eq!(it.run("r")["state"], "sealed");
 }
+
+#[test]
+fn what_a_command_left_behind_writes_after_its_end_is_of_no_run() {
+    let it = Reporting::start();
+    let behind = "timeout 6 sh -c 'while :; do seq 1 200; done' & echo mine";
+    let ran = ended(started(it.exec("r", &[], behind)));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(it.run("r")["result"], "succeeded");
+    assert!(!it.is_there("r:rest"), "{}", ran.stderr);
+    let message = it.run("r")["envelope"]["execution"]["steps"][0]["message"].to_string();
+    assert!(message.contains("held its output open"), "{message}");
+}
