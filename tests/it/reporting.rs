@@ -334,6 +334,36 @@ fn the_same_step_again_is_its_next_attempt() {
 }
 
 #[test]
+fn each_attempt_has_its_artifacts_and_what_its_tests_said() {
+    let it = Reporting::start();
+    it.open("r");
+    let options = ["--step", "unit", "--artifact", "made", "--junit", "report.xml"];
+    for n in 1..=3 {
+        let test = |n: u32| format!(r#"<testcase name="a"><failure message="no {n}"/></testcase>"#);
+        let xml = format!(r#"<testsuite name="s">{}</testsuite>"#, test(n));
+        let script = format!("echo {n} > made; echo '{xml}' > report.xml; exit 1");
+        let ran = ran(it.step("p/r", &options, &script));
+        assert!(ran.status == 1 && !ran.stderr.contains("refused"), "{ran:?}");
+    }
+    let run = it.run("r")["envelope"].clone();
+    let ids =
+        |value: &Value| value.as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    let cited: Vec<BTreeSet<String>> =
+        run["execution"]["steps"].as_array().unwrap().iter().map(|step| ids(&step["artifact_ids"])).collect();
+    let expected = ["", "-2", "-3"].map(|end| ["made", "report.xml"].map(|id| format!("{id}{end}")).into());
+    assert_eq!(cited, expected);
+    assert_eq!(run["artifacts"].as_array().unwrap().len(), 6);
+    let basis: Vec<BTreeSet<String>> = run["observations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|observation| observation["name"] == "junit.failed_test")
+        .map(|observation| ids(&observation["basis_artifact_ids"]))
+        .collect();
+    assert_eq!(basis, ["", "-2", "-3"].map(|end| BTreeSet::from([format!("report.xml{end}")])));
+}
+
+#[test]
 fn attempts_of_one_step_at_once_are_all_recorded_with_all_that_they_wrote() {
     let it = Reporting::start();
     it.open("r");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -33,11 +34,7 @@ pub(super) async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &m
         let undelivered = match spool.open(&waiting.path) {
             Ok(file) => {
                 let flushed = flush_file(courier.client, file, &mut |_| ()).await;
-                sending.older.refused.extend(flushed.told.refused);
-                sending.older.notes.extend(flushed.told.notes);
-                let damaged = flushed.damaged.map(|why| format!("{}: {why}", waiting.path.display()));
-                sending.older.notes.extend(damaged);
-                flushed.undelivered
+                gather(&mut sending.older, &waiting.path, flushed)
             }
             Err(SpoolError::InUse) if waiting.is_growing => {
                 passed.insert(waiting.path);
@@ -69,8 +66,16 @@ pub(super) async fn send_older(courier: &Courier<'_>, spool: &Spool, sending: &m
     }
 }
 
+/// What became of a file that waited is told by who sent it. Why it is still there.
+fn gather(older: &mut Told, path: &Path, flushed: Flushed) -> Option<Undelivered> {
+    let damaged = flushed.damaged.map(|why| format!("{}: {why}", path.display()));
+    older.refused.extend(flushed.told.refused);
+    older.notes.extend(flushed.told.notes.into_iter().chain(damaged));
+    flushed.undelivered
+}
+
 /// What waits of other runs at the same service, as far as it can be sent now.
-pub(super) async fn send_others(client: &Client, spool: Option<&Spool>) {
+pub(super) async fn send_others(client: &Client, spool: Option<&Spool>, older: &mut Told) {
     let Some(spool) = spool else { return };
     // Nothing goes before what it may lean on.
     let mut held = BTreeSet::new();
@@ -79,7 +84,7 @@ pub(super) async fn send_others(client: &Client, spool: Option<&Spool>) {
             continue;
         }
         let undelivered = match spool.open(&path) {
-            Ok(file) => flush_file(client, file, &mut |_| ()).await.undelivered,
+            Ok(file) => gather(older, &path, flush_file(client, file, &mut |_| ()).await),
             Err(SpoolError::InUse) if !is_growing => Some(Undelivered::Held { why: String::new() }),
             Err(_) => None,
         };
@@ -132,14 +137,16 @@ pub(crate) async fn flush_file(
         Some(Unread::Damaged { frame }) => Some(SpoolError::Damaged { frame }.to_string()),
         _ => None,
     };
-    if file.unread() == Some(Unread::Unfinished) {
-        courier.told.notes.push("what was written last of what waited was not whole, and is left out".into());
+    if undelivered.is_none() && file.unread() == Some(Unread::Unfinished) {
+        let note =
+            "what was written last of what waited is not whole, and is left out; the file is set aside";
+        courier.told.notes.push(format!("{}: {note}", file.path().display()));
     }
     let kept = match &undelivered {
-        None if courier.told.refused.is_empty() && damaged.is_none() => file.remove(),
+        None if courier.told.refused.is_empty() && file.unread().is_none() => file.remove(),
         None => file.set_aside(),
         // Where nothing can be remembered more than has to be is sent again.
-        Some(_) if acknowledged > 0 && damaged.is_none() => file.mark(courier.state()),
+        Some(_) if acknowledged > 0 && file.unread().is_none() => file.mark(courier.state()),
         Some(_) => Ok(()),
     };
     let kept = kept.err().map(|error| Undelivered::Unreadable { why: error.to_string() });

@@ -3,14 +3,11 @@
 use bytes::Bytes;
 
 use super::state::{State, place_of};
-use super::telling::{Again, Keyed, LogPlace, Report, Stream};
+use super::telling::{Keyed, Report};
 use crate::client::calls::{Appended, Finalized, RunState};
 use crate::client::error::ClientError;
 use crate::client::http::{Client, NO_PROBLEM};
-use crate::evidence::canonical::{Object, Value};
-
-/// How often a name or a run that is taken is tried again with another.
-const MAX_OTHERS: u64 = 1_000;
+use crate::evidence::canonical::Object;
 
 /// Why a report was not delivered.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,18 +41,20 @@ pub(crate) struct Told {
 pub(crate) struct Courier<'c> {
     pub(super) client: &'c Client,
     /// The run as the producer names it.
-    run: String,
+    pub(super) run: String,
     pub(super) state: State,
     /// The state, when it was asked for the last time.
     noted: State,
     pub(crate) told: Told,
+    /// The number that was free behind the last id that was taken: it mostly is behind the next as well.
+    pub(super) number: u64,
 }
 
 impl<'c> Courier<'c> {
     /// For reports to that run, of which those were delivered before, as far as `state` says.
     pub(crate) fn new(client: &'c Client, run: &str, state: Option<&Object<'_>>) -> Self {
         let state = state.map(State::read).unwrap_or_default();
-        Self { client, run: run.to_owned(), noted: state.clone(), state, told: Told::default() }
+        Self { client, run: run.to_owned(), noted: state.clone(), state, told: Told::default(), number: 0 }
     }
 
     /// What goes on, and what does no more.
@@ -76,7 +75,12 @@ impl<'c> Courier<'c> {
 
     /// The run that takes what is sent now.
     pub(crate) fn run(&self) -> &str {
-        self.state.moved_to.as_deref().unwrap_or(&self.run)
+        self.run_of(&self.state)
+    }
+
+    /// The run that would take it then.
+    pub(super) fn run_of<'s>(&'s self, state: &'s State) -> &'s str {
+        state.moved_to.as_deref().unwrap_or(&self.run)
     }
 
     /// To go on from, later or elsewhere.
@@ -91,12 +95,6 @@ impl<'c> Courier<'c> {
         }
         self.noted.clone_from(&self.state);
         Some(self.state())
-    }
-
-    /// Whether it tells how a step ended that this producer began.
-    fn has_begun(&self, entry: &Object<'static>) -> bool {
-        entry.text("type") == Some("step")
-            && place_of(entry).is_some_and(|place| self.state.started.contains_key(&place))
     }
 
     /// Sends one report, and whatever else its way needs.
@@ -138,162 +136,6 @@ impl<'c> Courier<'c> {
         Undelivered::Refused { why: format!("the run {}: {why}", self.run) }
     }
 
-    async fn record(
-        &mut self,
-        key: &str,
-        entries: &[Object<'static>],
-        again: Option<Again>,
-    ) -> Result<(), Undelivered> {
-        let mut taken: u64 = 0;
-        let mut kind = None;
-        loop {
-            let mut sent: Vec<Object<'_>> = entries.iter().map(|entry| self.state.as_sent(entry)).collect();
-            if let (Some(kind), [entry]) = (kind, sent.as_mut_slice()) {
-                entry.insert("kind", kind);
-            }
-            let error = match self.client.append_as(self.run(), &sent, &self.key(key, taken)).await {
-                Ok(appended) => {
-                    self.told.appended = Some(appended);
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            match (code(&error), entries) {
-                ("run_closed", _) => self.move_on().await?,
-                // A later attempt ended first, so that ours was over: how it ended is told of its next.
-                ("step_exists" | "attempt_order", [entry])
-                    if again.is_none() && taken < MAX_OTHERS && self.has_begun(entry) =>
-                {
-                    taken = taken.saturating_add(1);
-                    place_of(entry).iter().for_each(|place| self.state.next_attempt(place));
-                }
-                // It was recorded in the run before.
-                ("artifact_unknown", [_]) if self.state.moves > 0 && taken < MAX_OTHERS => {
-                    let Some(artifact_id) = unknown(&error, &sent) else {
-                        return Err(self.refused(entries, error));
-                    };
-                    taken = taken.saturating_add(1);
-                    self.state.lost.insert(artifact_id);
-                }
-                // With a name that was taken before, and is sent anew, the key is known for another body.
-                ("step_exists" | "attempt_order" | "idempotency_key_reused", [entry])
-                    if again.is_some() && taken < MAX_OTHERS =>
-                {
-                    taken = taken.saturating_add(1);
-                    if let (Some(again), Some(place)) = (again, place_of(entry)) {
-                        self.state.rename(place, again, taken);
-                    }
-                }
-                // A step that was not told to begin has no kind to inherit.
-                (_, [entry])
-                    if kind.is_none() && is_missing(&error, "/kind") && entry.get("kind").is_none() =>
-                {
-                    (kind, taken) = (Some("command"), taken.saturating_add(1));
-                }
-                // One that is refused does not keep the others back.
-                (_, [_, _, ..]) if matches!(error, ClientError::Refused { .. }) => {
-                    return self.record_each(key, entries).await;
-                }
-                _ => return Err(self.refused(entries, error)),
-            }
-        }
-    }
-
-    async fn record_each(&mut self, key: &str, entries: &[Object<'static>]) -> Result<(), Undelivered> {
-        for (n, entry) in entries.iter().enumerate() {
-            let key = format!("{key}.{n}");
-            match Box::pin(self.record(&key, std::slice::from_ref(entry), None)).await {
-                Err(Undelivered::Refused { why }) => self.told.refused.push(why),
-                told => told?,
-            }
-        }
-        Ok(())
-    }
-
-    /// What is refused for good is told by its name.
-    fn refused(&mut self, entries: &[Object<'static>], error: ClientError) -> Undelivered {
-        let undelivered = undelivered(error);
-        let (Undelivered::Refused { why }, [entry]) = (&undelivered, entries) else { return undelivered };
-        if let Some(artifact_id) = entry.text("artifact_id") {
-            self.state.lost.insert(artifact_id.to_owned());
-        }
-        let id = ["step_id", "artifact_id", "observation_id", "name"].iter().find_map(|id| entry.text(id));
-        let kind = entry.text("type").unwrap_or("entry");
-        Undelivered::Refused { why: format!("{kind} {}: {why}", id.unwrap_or_default()) }
-    }
-
-    async fn log(
-        &mut self,
-        place: &LogPlace,
-        stream: Stream,
-        offset: u64,
-        mut bytes: Bytes,
-    ) -> Result<(), Undelivered> {
-        let mut offset = offset;
-        while !bytes.is_empty() {
-            // What stands in the run or the attempt before.
-            let before = self.state.base(place).saturating_sub(offset);
-            let before = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
-            if before > 0 {
-                bytes = bytes.split_off(before);
-                offset = offset.saturating_add(before as u64);
-                continue;
-            }
-            let at = offset.saturating_sub(self.state.base(place));
-            let LogPlace { step_id, attempt } = self.state.renamed(place);
-            let whose = (step_id.as_str(), attempt, stream.as_str());
-            let error = match self.client.append_log(self.run(), whose, at, bytes.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            // What is there is there.
-            let mut pass = |end: u64| {
-                let there = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
-                offset = offset.saturating_add(there as u64);
-                bytes = bytes.split_off(there);
-            };
-            match (code(&error), &error) {
-                ("log_offset_mismatch", ClientError::Refused { upload_offset: Some(end), .. })
-                    if *end != at =>
-                {
-                    pass(*end);
-                    if *end < at {
-                        // What is missing there was not kept here.
-                        self.state.set_base(place, offset.saturating_sub(*end));
-                    }
-                }
-                ("run_closed", _) => {
-                    // It may have been closed behind all of this, which is sent again.
-                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
-                    pass(end.map_err(undelivered)?);
-                    if !bytes.is_empty() {
-                        self.move_on().await?;
-                        self.state.set_base(place, offset);
-                    }
-                }
-                // Its step was told to be over, so all of it was there; or a later attempt ended first.
-                ("log_ended", _) => {
-                    let end = self.client.log_end(self.run(), (&step_id, attempt)).await;
-                    pass(end.map_err(undelivered)?);
-                    if bytes.is_empty() || !self.state.started.contains_key(place) {
-                        return Ok(());
-                    }
-                    self.begin_again(place).await?;
-                    self.state.set_base(place, offset);
-                }
-                _ => {
-                    return Err(match undelivered(error) {
-                        Undelivered::Refused { why } => {
-                            Undelivered::Refused { why: format!("log of {}: {why}", place.step_id) }
-                        }
-                        other => other,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn finalize(&mut self, key: &str, members: &Object<'static>) -> Result<(), Undelivered> {
         let mut moved = false;
         loop {
@@ -319,7 +161,7 @@ impl<'c> Courier<'c> {
     }
 
     /// The key of a report as it is sent: another body has another key.
-    fn key(&self, key: &str, taken: u64) -> String {
+    pub(super) fn key(&self, key: &str, taken: u64) -> String {
         match (self.state.moves, taken) {
             (0, 0) => key.to_owned(),
             (moves, taken) => format!("{key}-{moves}-{taken}"),
@@ -327,25 +169,11 @@ impl<'c> Courier<'c> {
     }
 }
 
-fn code(error: &ClientError) -> &str {
+pub(super) fn code(error: &ClientError) -> &str {
     match error {
         ClientError::Refused { code, .. } => code,
         _ => "",
     }
-}
-
-/// The artifact that an entry cites and nobody recorded.
-fn unknown(error: &ClientError, sent: &[Object<'_>]) -> Option<String> {
-    let ClientError::Refused { detail, .. } = error else { return None };
-    let cited = sent.iter().flat_map(|entry| {
-        ["artifact_ids", "basis_artifact_ids"].into_iter().flat_map(|ids| entry.list(ids).unwrap_or_default())
-    });
-    let mut cited = cited.filter_map(Value::as_text);
-    cited.find(|id| detail.contains(&format!("{id:?}"))).map(str::to_owned)
-}
-
-fn is_missing(error: &ClientError, member: &str) -> bool {
-    matches!(error, ClientError::Refused { pointer: Some(pointer), .. } if pointer == member)
 }
 
 pub(super) fn undelivered(error: ClientError) -> Undelivered {

@@ -5,6 +5,8 @@
 
 mod backlog;
 mod courier;
+mod entries;
+mod logs;
 mod outbox;
 mod remainder;
 mod reporter;

@@ -4,6 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::telling::{Again, LogPlace};
 use crate::evidence::canonical::{Object, Value};
+use crate::evidence::digest::Digest;
+
+/// An id has at most so many characters, all of them ASCII.
+const MAX_ID_BYTES: usize = 128;
+const ARTIFACT_ID: &str = "artifact_id";
 
 /// How reports differ from what is sent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +25,10 @@ pub(super) struct State {
     bases: BTreeMap<LogPlace, u64>,
     /// Artifacts that were refused: nothing can cite them.
     pub(super) lost: BTreeSet<String>,
+    /// Under which id an artifact or observation is recorded whose id was taken, by its [digest](Named::digest).
+    numbered: BTreeMap<String, String>,
+    /// What cites an artifact cites the one that is recorded under this id.
+    cited: BTreeMap<String, String>,
     /// Steps that go on, as they were told to begin.
     pub(super) started: BTreeMap<LogPlace, Object<'static>>,
 }
@@ -40,13 +49,43 @@ impl State {
         } else if let Some(LogPlace { step_id, .. }) = of_step() {
             sent.insert("step_id", step_id.clone());
         }
+        if let Some(Named { member, digest, .. }) = Named::of(entry).filter(|_| !self.numbered.is_empty())
+            && let Some(id) = self.numbered.get(&digest)
+        {
+            sent.insert(member, id.clone());
+        }
         for member in ["artifact_ids", "basis_artifact_ids"] {
-            if let Some(ids) = entry.list(member).filter(|_| !self.lost.is_empty()) {
-                let is_there = |id: &&Value<'_>| !id.as_text().is_some_and(|id| self.lost.contains(id));
-                sent.insert(member, ids.iter().filter(is_there).cloned().collect::<Vec<_>>());
+            let is_as_told = self.lost.is_empty() && self.cited.is_empty();
+            if let Some(ids) = entry.list(member).filter(|_| !is_as_told) {
+                sent.insert(member, ids.iter().filter_map(|id| self.citation(id)).collect::<Vec<_>>());
             }
         }
         sent
+    }
+
+    /// A citation as it is sent; `None` if there is nothing to cite.
+    fn citation(&self, id: &Value<'static>) -> Option<Value<'static>> {
+        let Some(told) = id.as_text() else { return Some(id.clone()) };
+        let cited = self.cited.get(told).map_or(told, String::as_str);
+        let is_lost = [told, cited].iter().any(|id| self.lost.contains(*id));
+        (!is_lost).then(|| Value::from(cited.to_owned()))
+    }
+
+    /// Gives an artifact or observation a number behind its id, and has what cites it follow.
+    pub(super) fn number(&mut self, named: Named, number: u64) {
+        let suffix = format!("-{number}");
+        let start = named.id.get(..MAX_ID_BYTES.saturating_sub(suffix.len())).unwrap_or(&named.id);
+        let id = format!("{start}{suffix}");
+        if named.member == ARTIFACT_ID {
+            self.cited.insert(named.id, id.clone());
+        }
+        self.numbered.insert(named.digest, id);
+    }
+
+    /// What comes from now on is of that run.
+    pub(super) fn move_to(&mut self, run: String) {
+        self.moved_to = Some(run);
+        self.moves = self.moves.saturating_add(1);
     }
 
     /// Gives a step another name, or its next attempt: the one after that many that were taken.
@@ -92,7 +131,15 @@ impl State {
             .started
             .iter()
             .map(|(place, entry)| Value::from([at(place), vec![entry.clone().into()]].concat()));
+        let pairs = |of: &BTreeMap<String, String>| {
+            of.iter()
+                .map(|(from, to)| Value::from(vec![Value::from(from.clone()), to.clone().into()]))
+                .collect()
+        };
+        let (numbered, cited): (Vec<_>, Vec<_>) = (pairs(&self.numbered), pairs(&self.cited));
         let mut state = Object::from_iter([
+            ("numbered", numbered.into()),
+            ("cited", cited.into()),
             ("started", started.collect::<Vec<_>>().into()),
             ("is_refused", self.is_refused.into()),
             ("moves", Value::count(self.moves)),
@@ -128,6 +175,10 @@ impl State {
             }
             _ => None,
         });
+        let pair = |row: &[Value<'_>]| match row {
+            [from, to] => Some((from.as_text()?.to_owned(), to.as_text()?.to_owned())),
+            _ => None,
+        };
         let lost = state.list("lost").unwrap_or_default().iter();
         Self {
             moved_to: state.text("moved_to").map(str::to_owned),
@@ -135,9 +186,32 @@ impl State {
             moves: state.count("moves").unwrap_or_default(),
             renamed: renamed.collect(),
             bases: bases.collect(),
+            numbered: rows("numbered").filter_map(pair).collect(),
+            cited: rows("cited").filter_map(pair).collect(),
             started: started.collect(),
             lost: lost.filter_map(|id| id.as_text().map(str::to_owned)).collect(),
         }
+    }
+}
+
+/// An artifact or observation, which has an id of its own in its run.
+pub(super) struct Named {
+    /// Which member the id is.
+    member: &'static str,
+    id: String,
+    /// Of all its members as they are told: two of one id are two.
+    digest: String,
+}
+
+impl Named {
+    pub(super) fn of(entry: &Object<'_>) -> Option<Self> {
+        let member = match entry.text("type") {
+            Some("artifact") => ARTIFACT_ID,
+            Some("observation") => "observation_id",
+            _ => return None,
+        };
+        let digest = Digest::of(entry.canonical().as_bytes()).to_hex();
+        Some(Self { member, id: entry.text(member)?.to_owned(), digest })
     }
 }
 
@@ -151,6 +225,13 @@ pub(super) fn place_of(entry: &Object<'_>) -> Option<LogPlace> {
 mod tests {
     use super::*;
 
+    fn object(json: &str) -> Object<'static> {
+        match crate::evidence::canonical::parse(json.as_bytes(), json.len()).map(Value::into_owned) {
+            Ok(Value::Object(object)) => object,
+            _ => Object::new(),
+        }
+    }
+
     fn place(step_id: &str, attempt: u64) -> LogPlace {
         LogPlace { step_id: step_id.into(), attempt }
     }
@@ -162,6 +243,8 @@ mod tests {
         state.rename(place("cargo", 1), Again::Step, 1);
         state.set_base(&place("unit", 1), 7);
         state.lost.insert("a".into());
+        state.numbered.insert("digest".into(), "b-2".into());
+        state.cited.insert("b".into(), "b-2".into());
         state.started.insert(place("unit", 1), Object::from_iter([("step_id", "unit")]));
         assert_eq!(State::read(&state.write()), state);
         assert_eq!(State::read(&State::default().write()), State::default());
@@ -174,11 +257,7 @@ mod tests {
         state.rename(place("unit", 1), Again::Attempt, 1);
         state.rename(place("cargo", 1), Again::Step, 2);
         state.lost.insert("gone".into());
-        let sent = |entry: &str| {
-            let entry = crate::evidence::canonical::parse(entry.as_bytes(), entry.len());
-            let Ok(Value::Object(entry)) = entry.map(Value::into_owned) else { return String::new() };
-            state.as_sent(&entry).canonical().into_owned()
-        };
+        let sent = |entry: &str| state.as_sent(&object(entry)).canonical().into_owned();
         assert_eq!(
             sent(r#"{"step_id":"unit","type":"step"}"#),
             r#"{"attempt":2,"step_id":"unit","type":"step"}"#
@@ -189,5 +268,24 @@ mod tests {
         assert_eq!(sent(r#"{"artifact_id":"a","step_id":"cargo","type":"artifact"}"#), artifact);
         assert_eq!(sent(r#"{"basis_artifact_ids":["gone","a"]}"#), r#"{"basis_artifact_ids":["a"]}"#);
         assert_eq!(sent(r#"{"step_id":"other"}"#), r#"{"step_id":"other"}"#);
+    }
+
+    #[test]
+    fn what_cites_an_artifact_whose_id_was_taken_cites_the_one_that_is_its_own() {
+        let mut state = State::default();
+        let ours = r#"{"artifact_id":"report.xml","digest":"ours","type":"artifact"}"#;
+        let long = format!(r#"{{"observation_id":"{}","type":"observation"}}"#, "o".repeat(MAX_ID_BYTES));
+        for entry in [ours, &long] {
+            Named::of(&object(entry)).into_iter().for_each(|named| state.number(named, 12));
+        }
+        let sent = |entry: &str| state.as_sent(&object(entry)).canonical().into_owned();
+        assert_eq!(sent(ours), ours.replace("report.xml", "report.xml-12"));
+        let theirs = ours.replace("ours", "theirs");
+        assert_eq!(sent(&theirs), theirs);
+        assert_eq!(
+            sent(r#"{"artifact_ids":["a","report.xml"]}"#),
+            r#"{"artifact_ids":["a","report.xml-12"]}"#
+        );
+        assert_eq!(sent(&long), long.replace("ooo\"", "-12\""));
     }
 }

@@ -92,7 +92,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
             Ok(Some(keyed)) => keyed,
             Ok(None) if shared.deadline.borrow().is_some() => {
                 // What others could not send is sent by who can.
-                let others = send_others(courier.client, spool);
+                let others = send_others(courier.client, spool, &mut sending.older);
                 let _ = tokio::time::timeout(OTHERS, others).await;
                 return;
             }

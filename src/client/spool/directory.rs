@@ -6,15 +6,19 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cipher::SpoolKey;
-use super::file::{Header, Random, SpoolError, SpoolFile};
+use super::file::{Random, SpoolError, SpoolFile};
+use super::header::Header;
 use crate::evidence::time::Timestamp;
+use crate::files::directory_of;
 
 /// What waits to be sent.
 const WAITING: &str = "spool";
 /// What its producer is still writing.
 const GROWING: &str = "spooling";
-/// What has something in it that the service refused.
+/// What has something in it that the service refused, or that cannot be read.
 const REFUSED: &str = "refused";
+/// How many of those are kept: the newest.
+const MOST_REFUSED: usize = 100;
 
 /// Where spool files are, how much of them there may be, and what they are written with.
 #[derive(Clone)]
@@ -44,7 +48,7 @@ impl Spool {
             u64::try_from(now.unix_ms()).unwrap_or_default().max(last.map_or(0, |n| n.saturating_add(1)));
         let [a, b, c, d, ..] = (self.random)();
         let name = format!("{number:014}-{a:02x}{b:02x}{c:02x}{d:02x}.{GROWING}");
-        let header = Header::new(server, run, &self.key, &self.random);
+        let header = Header::new(server, run, &self.key, &self.random)?;
         SpoolFile::create(self.directory.join(name), header, &self.key, self.random.clone())
     }
 
@@ -53,10 +57,11 @@ impl Spool {
         SpoolFile::open(path, &self.key, self.random.clone())
     }
 
-    /// How many bytes all files have; 0 if that cannot be told.
+    /// How many bytes all files have that wait; 0 if that cannot be told.
     pub(crate) fn bytes(&self) -> u64 {
         let sizes = names(&self.directory).unwrap_or_default();
-        sizes.iter().filter_map(|path| Some(fs::metadata(path).ok()?.len())).fold(0, u64::saturating_add)
+        let waiting = sizes.iter().filter(|path| !is(path, REFUSED));
+        waiting.filter_map(|path| Some(fs::metadata(path).ok()?.len())).fold(0, u64::saturating_add)
     }
 
     /// What waits, the oldest first.
@@ -67,17 +72,32 @@ impl Spool {
 
 /// What waits in a directory, the oldest first; empty where there is none.
 pub(crate) fn waiting_in(directory: &Path) -> io::Result<Vec<Waiting>> {
+    Ok(read_all(sorted(directory, &[WAITING, GROWING])?))
+}
+
+/// What was set aside in a directory, the oldest first; empty where there is none.
+#[allow(dead_code, reason = "for the list of what was set aside")]
+pub(crate) fn refused_in(directory: &Path) -> io::Result<Vec<Waiting>> {
+    Ok(read_all(sorted(directory, &[REFUSED])?))
+}
+
+/// Files with one of these extensions, the oldest first.
+fn sorted(directory: &Path, extensions: &[&str]) -> io::Result<Vec<PathBuf>> {
     let mut paths = match names(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         names => names?,
     };
-    paths.retain(|path| is(path, WAITING) || is(path, GROWING));
+    paths.retain(|path| extensions.iter().any(|extension| is(path, extension)));
     paths.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    Ok(paths)
+}
+
+fn read_all(paths: Vec<PathBuf>) -> Vec<Waiting> {
     let read = |path: PathBuf| {
         let (header, _) = Header::read(&path).ok()?;
         Some(Waiting { header, is_growing: is(&path, GROWING), path })
     };
-    Ok(paths.into_iter().filter_map(read).collect())
+    paths.into_iter().filter_map(read).collect()
 }
 
 impl SpoolFile {
@@ -86,9 +106,12 @@ impl SpoolFile {
         self.rename(self.path().with_extension(WAITING))
     }
 
-    /// All was answered, and something refused: it is kept for who asks why, and sent no more.
+    /// All was answered, and something refused, or not to be read: it is kept for who asks why, and sent no more.
     pub(crate) fn set_aside(&mut self) -> io::Result<()> {
-        self.rename(self.path().with_extension(REFUSED))
+        self.rename(self.path().with_extension(REFUSED))?;
+        let mut refused = sorted(directory_of(self.path()), &[REFUSED])?;
+        refused.truncate(refused.len().saturating_sub(MOST_REFUSED));
+        refused.iter().try_for_each(fs::remove_file)
     }
 }
 
@@ -106,21 +129,43 @@ fn number(path: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by a panic"
+)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
 
-    #[test]
-    fn files_keep_their_order_when_the_clock_goes_back() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool {
-            directory: directory.path().join("spool"),
+    fn spool_in(directory: &Path) -> Spool {
+        Spool {
+            directory: directory.join("spool"),
             key: SpoolKey::of_token("t"),
             max_bytes: 1 << 20,
             random: Arc::new(|| [7; 16]),
-        };
+        }
+    }
+
+    #[test]
+    fn of_what_was_set_aside_the_newest_are_kept_and_take_no_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = spool_in(directory.path());
+        for n in 0..MOST_REFUSED + 2 {
+            let file = spool.create("http://s", &format!("r{n}"), Timestamp::from_unix_ms(0));
+            file.unwrap().set_aside().unwrap();
+        }
+        let refused = refused_in(&spool.directory).unwrap();
+        assert_eq!((refused.len(), refused[0].header.run.as_str()), (MOST_REFUSED, "r2"));
+        assert_eq!((spool.bytes(), spool.waiting()), (0, vec![]));
+    }
+
+    #[test]
+    fn files_keep_their_order_when_the_clock_goes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = spool_in(directory.path());
         for (n, ms) in [3_000_000, 1_000, 2_000_000, 3_000_001, -5].into_iter().enumerate() {
             let mut file = spool.create("http://s", &format!("r{n}"), Timestamp::from_unix_ms(ms)).unwrap();
             if n % 2 == 0 {

@@ -4,21 +4,17 @@
 //! and tag. A frame holds a report, or a mark: how far the reports before it were acknowledged. Who has the file open holds its lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::cipher::{Cipher, KeySource, SpoolKey};
+use super::header::Header;
 use crate::client::report::Keyed;
 use crate::evidence::canonical::{self, Object, Value};
 use crate::files::directory_of;
 
-const FORMAT: &str = "sealstone.spool.v1";
-const MAX_HEADER_BYTES: usize = 4 << 10;
 /// A batch of entries is the largest that a frame holds.
 const MAX_FRAME_BYTES: u32 = 16 << 20;
 const LENGTH_BYTES: u64 = 4;
@@ -31,6 +27,8 @@ pub(crate) type Random = Arc<dyn Fn() -> [u8; 16] + Send + Sync>;
 pub(crate) enum SpoolError {
     /// A frame is not what was written.
     Damaged { frame: u64 },
+    /// The header is not what was written.
+    DamagedHeader,
     /// Another process has it open.
     InUse,
     /// The disk says no.
@@ -47,6 +45,7 @@ impl std::fmt::Display for SpoolError {
             SpoolError::Damaged { frame } => {
                 write!(f, "frame {frame} is damaged; nothing behind it can be read")
             }
+            SpoolError::DamagedHeader => f.write_str("its header is damaged; nothing in it can be read"),
             SpoolError::InUse => f.write_str("another process is at it"),
             SpoolError::Io(error) => write!(f, "{error}"),
             SpoolError::NotASpool => f.write_str("no spool file of this version"),
@@ -63,57 +62,6 @@ impl std::fmt::Display for SpoolError {
 impl From<io::Error> for SpoolError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
-    }
-}
-
-/// What anybody may know of a spool file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// Address of the service.
-    pub(crate) server: String,
-    /// `evidence_id`, `run_id` or `PROJECT/RUN_ID`.
-    pub(crate) run: String,
-    /// What the key is made of.
-    pub(crate) keyed_by: KeySource,
-    salt: String,
-}
-
-impl Header {
-    pub(crate) fn new(server: &str, run: &str, key: &SpoolKey, random: &Random) -> Self {
-        let salt = URL_SAFE_NO_PAD.encode([random(), random()].concat());
-        Self { server: server.to_owned(), run: run.to_owned(), keyed_by: key.source(), salt }
-    }
-
-    /// That of a file, with the bytes that it is.
-    pub(crate) fn read(path: &Path) -> Result<(Self, Vec<u8>), SpoolError> {
-        let mut start = Vec::new();
-        File::open(path)?.take(MAX_HEADER_BYTES as u64).read_to_end(&mut start)?;
-        let end = start.iter().position(|byte| *byte == b'\n').ok_or(SpoolError::NotASpool)?;
-        start.truncate(end.saturating_add(1));
-        Ok((Self::parse(start.get(..end).unwrap_or_default()).ok_or(SpoolError::NotASpool)?, start))
-    }
-
-    fn parse(line: &[u8]) -> Option<Self> {
-        let value = canonical::parse(line, line.len()).ok()?;
-        let members = value.as_object().filter(|members| members.text("format") == Some(FORMAT))?;
-        let text = |name| members.text(name).map(str::to_owned);
-        Some(Self {
-            server: text("server")?,
-            run: text("run")?,
-            keyed_by: KeySource::named(members.text("keyed_by")?)?,
-            salt: text("salt")?,
-        })
-    }
-
-    fn line(&self) -> Vec<u8> {
-        let members = Object::from_iter([
-            ("format", FORMAT),
-            ("server", &self.server),
-            ("run", &self.run),
-            ("keyed_by", self.keyed_by.as_str()),
-            ("salt", &self.salt),
-        ]);
-        [members.canonical().as_bytes(), b"\n"].concat()
     }
 }
 
@@ -149,7 +97,7 @@ pub(crate) struct SpoolFile {
 pub(crate) enum Unread {
     /// From this frame on: it is not what was written.
     Damaged { frame: u64 },
-    /// What its last writer did not finish; nobody was told that it is there.
+    /// What its last writer did not finish, and told nobody that it is there; or a length that is damaged.
     Unfinished,
 }
 
@@ -164,17 +112,23 @@ impl SpoolFile {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         lock(&file)?;
         let about = header.line();
-        file.write_all_at(&about, 0)?;
-        file.sync_all()?;
-        File::open(directory_of(&path))?.sync_all()?;
-        Self::new(path, file, header, about, key, random)
+        let written = file.write_all_at(&about, 0).and_then(|()| file.sync_all());
+        let written = written.and_then(|()| File::open(directory_of(&path))?.sync_all());
+        if let Err(error) = written {
+            // A disk that is full is not littered as well.
+            let _ = fs::remove_file(&path);
+            return Err(error.into());
+        }
+        let cipher = header.checked(key)?;
+        Ok(Self::new(path, file, (header, about), cipher, random))
     }
 
     /// One that is there, whoever left it. What cannot be read at its end is [told](Self::unread).
     pub(crate) fn open(path: &Path, key: &SpoolKey, random: Random) -> Result<Self, SpoolError> {
         let (header, about) = Header::read(path)?;
-        if header.keyed_by != key.source() {
-            return Err(SpoolError::WrongKey { source: header.keyed_by });
+        let cipher = header.checked(key)?;
+        if about != header.line() {
+            return Err(SpoolError::DamagedHeader);
         }
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         lock(&file)?;
@@ -182,7 +136,7 @@ impl SpoolFile {
         if !path.exists() {
             return Err(io::Error::from(io::ErrorKind::NotFound).into());
         }
-        let mut spool = Self::new(path.to_owned(), file, header, about, key, random)?;
+        let mut spool = Self::new(path.to_owned(), file, (header, about), cipher, random);
         spool.scan()?;
         Ok(spool)
     }
@@ -190,16 +144,12 @@ impl SpoolFile {
     fn new(
         path: PathBuf,
         file: File,
-        header: Header,
-        about: Vec<u8>,
-        key: &SpoolKey,
+        (header, about): (Header, Vec<u8>),
+        cipher: Cipher,
         random: Random,
-    ) -> Result<Self, SpoolError> {
-        let salt = URL_SAFE_NO_PAD.decode(&header.salt).map_err(|_| SpoolError::NotASpool)?;
-        let cipher = Cipher::new(key, &salt).ok_or(SpoolError::NotASpool)?;
+    ) -> Self {
         let end = about.len() as u64;
-        let (reports, state) = (Vec::new(), None);
-        Ok(Self {
+        Self {
             path,
             file,
             header,
@@ -208,11 +158,11 @@ impl SpoolFile {
             random,
             frames: 0,
             end,
-            reports,
+            reports: Vec::new(),
             acknowledged: 0,
-            state,
+            state: None,
             unread: None,
-        })
+        }
     }
 
     fn scan(&mut self) -> Result<(), SpoolError> {
@@ -233,9 +183,6 @@ impl SpoolFile {
             }
             let plain = if at.length > MAX_FRAME_BYTES { None } else { self.read(at)? };
             let Some(plain) = plain else {
-                if self.frames == 0 {
-                    return Err(SpoolError::WrongKey { source: self.header.keyed_by });
-                }
                 self.unread = Some(Unread::Damaged { frame: self.frames });
                 break;
             };
@@ -270,17 +217,15 @@ impl SpoolFile {
         self.file.sync_data()
     }
 
-    /// A frame counts once it is whole: what fails in the middle of it is cut off. Behind damage nothing is put: it would be read no more.
+    /// A frame counts once it is whole: what fails in the middle of it is cut off. Behind what cannot be read nothing is put: it would
+    /// be read no more, and what is there may be of use to somebody.
     fn put(&mut self, plain: Vec<u8>) -> io::Result<At> {
         let sealed = self.cipher.seal((self.random)(), &self.bound_to(self.frames), plain);
         let sealed = sealed.ok_or_else(|| io::Error::other("it cannot be sealed"))?;
         let length = u32::try_from(sealed.len()).ok().filter(|length| *length <= MAX_FRAME_BYTES);
         let length = length.ok_or_else(|| io::Error::other("too large for a spool"))?;
-        if let Some(Unread::Damaged { frame }) = self.unread {
-            return Err(io::Error::other(SpoolError::Damaged { frame }.to_string()));
-        }
         if self.unread.is_some() {
-            self.file.set_len(self.end)?;
+            return Err(io::Error::other("not all of the file can be read"));
         }
         let frame = [&length.to_le_bytes(), sealed.as_slice()].concat();
         let written = self.file.write_all_at(&frame, self.end);

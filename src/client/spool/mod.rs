@@ -7,7 +7,11 @@
 mod cipher;
 mod directory;
 mod file;
+mod header;
 
 pub(crate) use cipher::{KeySource, SpoolKey};
+#[allow(unused_imports, reason = "for the list of what was set aside")]
+pub(crate) use directory::refused_in;
 pub(crate) use directory::{Spool, Waiting, waiting_in};
-pub(crate) use file::{Header, SpoolError, SpoolFile, Unread};
+pub(crate) use file::{SpoolError, SpoolFile, Unread};
+pub(crate) use header::Header;

@@ -27,7 +27,7 @@ fn state(n: u64) -> Object<'static> {
 fn written(directory: &TempDir) -> (PathBuf, Vec<usize>) {
     let path = directory.path().join("1-a.spool");
     let (key, random) = (SpoolKey::of_token("sst_a"), random());
-    let header = Header::new("http://a/", "p/r", &key, &random);
+    let header = Header::new("http://a/", "p/r", &key, &random).unwrap();
     let mut file = SpoolFile::create(path.clone(), header, &key, random).unwrap();
     let mut ends = vec![file.bytes() as usize];
     for n in [0, 1] {
@@ -57,7 +57,7 @@ fn waiting(file: &mut SpoolFile) -> Vec<Keyed> {
 }
 
 #[test]
-fn a_file_that_ends_anywhere_has_what_was_whole_and_takes_more() {
+fn a_file_that_ends_anywhere_has_what_was_whole_and_nothing_of_it_is_cut_off() {
     let directory = TempDir::new().unwrap();
     let (path, ends) = written(&directory);
     let whole = fs::read(&path).unwrap();
@@ -74,11 +74,9 @@ fn a_file_that_ends_anywhere_has_what_was_whole_and_takes_more() {
         };
         assert_eq!(file.unread().is_some(), !ends.contains(&length), "{length}");
         assert_eq!(file.state().is_some(), frames >= 3, "{length}");
-        file.push(&report(9)).unwrap();
-        drop(file);
-        let mut file = open(&path).unwrap();
-        assert_eq!(file.unread(), None, "{length}");
-        assert_eq!(waiting(&mut file), [expected, vec![report(9)]].concat(), "{length}");
+        assert_eq!(file.push(&report(9)).is_ok(), file.unread().is_none(), "{length}");
+        assert!(fs::read(&path).unwrap().starts_with(&whole[..length]), "{length}");
+        assert!(waiting(&mut file).starts_with(&expected), "{length}");
     }
 }
 
@@ -92,14 +90,13 @@ fn a_byte_that_is_another_is_told_and_nothing_wrong_is_read() {
         bytes[at] ^= 0x21;
         fs::write(&path, &bytes).unwrap();
         match open(&path) {
-            // The header, or the first frame, by which the key is known.
-            Err(SpoolError::NotASpool | SpoolError::WrongKey { .. }) => assert!(at < ends[1], "{at}"),
+            Err(SpoolError::NotASpool | SpoolError::DamagedHeader) => assert!(at < ends[0], "{at}"),
             Err(error) => panic!("{at}: {error}"),
             Ok(mut file) => {
                 let unread = file.unread();
                 assert!(unread.is_some(), "{at}");
+                assert!(file.push(&report(9)).is_err(), "{at}");
                 if let Some(Unread::Damaged { frame }) = unread {
-                    assert!(file.push(&report(9)).is_err(), "{at}");
                     assert!(ends[frame as usize] <= at, "{at}");
                 }
                 let all = [report(0), report(1), report(2)];
@@ -131,4 +128,18 @@ fn what_is_no_spool_file_or_of_another_version_is_told() {
     assert!(matches!(open(&path), Err(SpoolError::InUse)));
     drop(first);
     assert!(open(&path).is_ok());
+}
+
+#[test]
+fn a_header_that_somebody_changed_is_not_believed() {
+    let directory = TempDir::new().unwrap();
+    let (path, ends) = written(&directory);
+    let whole = fs::read(&path).unwrap();
+    let (mut header, _) = Header::read(&path).unwrap();
+    header.server = "http://b/".into();
+    fs::write(&path, [&header.line(), &whole[ends[0]..]].concat()).unwrap();
+    assert!(matches!(open(&path), Err(SpoolError::DamagedHeader)));
+    header.digest = header.digest_of_all().to_string();
+    fs::write(&path, [&header.line(), &whole[ends[0]..]].concat()).unwrap();
+    assert!(matches!(open(&path), Err(SpoolError::WrongKey { .. })));
 }
