@@ -141,6 +141,17 @@ pub(crate) async fn signaled() {
     }
 }
 
+/// From now on writing more than a file may have (`ulimit -f`) is an error, and no longer the end of this process. Commands that it
+/// starts have what they had.
+pub(crate) fn survive_file_limits() {
+    // Once listened for a signal stays caught. Where that cannot be, all is as it was.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let _ = runtime.and_then(|runtime| {
+        let _inside = runtime.enter();
+        signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
+    });
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
 pub(crate) fn end_on_signal() {
     let listen = || -> io::Result<()> {

@@ -8,6 +8,6 @@ mod cipher;
 mod directory;
 mod file;
 
-pub(crate) use cipher::{KeySource, SpoolKey};
+pub(crate) use cipher::{KeySource, SpoolKey, SpoolKeys};
 pub(crate) use directory::{Spool, Waiting, waiting_in};
 pub(crate) use file::{Header, SpoolError, SpoolFile, Unread};
