@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::exit::{CANNOT_WRITE, Failure, REFUSED, UNAVAILABLE};
-use super::input::read_bounded;
+use super::input::read_regular;
 use super::machine;
 use crate::client::{Client, ClientError, Retry};
 
@@ -60,7 +60,7 @@ impl ServerArguments {
     /// A client of the service at that address, with that token.
     pub(super) fn client_of(&self, url: &str, token: Option<&str>, retry: Retry) -> Result<Client, Failure> {
         let ca = self.ca.as_deref().filter(|path| !path.as_os_str().is_empty());
-        let authorities = ca.map(|path| read_bounded(path, MAX_CA_BYTES)).transpose()?;
+        let authorities = ca.map(|path| read_regular(path, MAX_CA_BYTES)).transpose()?;
         let authorities: Vec<Vec<u8>> = authorities.into_iter().collect();
         Client::new(url, token, &authorities, retry, machine::random::<16>).map_err(told)
     }

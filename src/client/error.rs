@@ -116,7 +116,6 @@ pub(super) fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::client::{Client, Retry};
 
     #[test]

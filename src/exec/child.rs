@@ -154,9 +154,25 @@ pub(crate) fn survive_file_limits() {
 
 /// From now on SIGINT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
 pub(crate) fn end_on_signal() {
-    let listen = || -> io::Result<()> {
+    end_on_signal_after(None::<fn()>);
+}
+
+/// That, but for the first one, which is told to who is asked to be quick.
+pub(crate) fn end_on_second_signal(first: impl FnOnce() + Send + 'static) {
+    end_on_signal_after(Some(first));
+}
+
+fn end_on_signal_after(first: Option<impl FnOnce() + Send + 'static>) {
+    let listen = move || -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let received = runtime.block_on(async { io::Result::Ok(Signals::listen()?.next().await) })?;
+        let received = runtime.block_on(async {
+            let mut signals = Signals::listen()?;
+            if let Some(first) = first {
+                signals.next().await;
+                first();
+            }
+            io::Result::Ok(signals.next().await)
+        })?;
         std::process::exit(received.as_raw().saturating_add(128))
     };
     // Without the thread a signal waits until the evidence is written; there is nobody better to tell.
