@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
 use super::exit::{Failure, NO_INPUT};
-use super::input::read_bounded;
+use super::input::read_regular;
 
 /// The file that is read where none is named.
 const FILE: &str = "sealstone.toml";
@@ -114,7 +114,7 @@ fn read(named: Option<&PathBuf>) -> Result<Option<(PathBuf, Table)>, Failure> {
         None if Path::new(FILE).exists() => PathBuf::from(FILE),
         None => return Ok(None),
     };
-    let bytes = read_bounded(&path, MAX_FILE_BYTES)?;
+    let bytes = read_regular(&path, MAX_FILE_BYTES)?;
     // No line of the file is told: there may be a token in it.
     let wrong = |why: String| Failure::new(NO_INPUT, format!("{}: {why}", path.display()));
     if bytes.len() > MAX_FILE_BYTES {

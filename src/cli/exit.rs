@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use super::style;
 
+/// The service refused what was asked, or some of it.
+#[cfg(feature = "client")]
+pub(super) const REFUSED: u8 = 1;
 /// Not a sealed envelope, or a keyring that is refused.
 pub(super) const UNREADABLE: u8 = 2;
 /// Wrong arguments (sysexits EX_USAGE).

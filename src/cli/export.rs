@@ -11,7 +11,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::exit::{CANNOT_WRITE, Failure, answer, answer_json};
 use super::server::ServerArguments;
-use super::style::{FAINT, GOOD, RESET, bytes};
+use super::style::{FAINT, GOOD, RESET, bytes, say};
 use crate::client::{Client, ClientError, RunSummary};
 use crate::evidence::envelope::RESULTS;
 use crate::evidence::envelope::limits::is_path_id;
@@ -75,9 +75,9 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<u8, Failure> {
     let told =
         serde_json::json!({ "envelopes": exported.envelopes, "bytes": exported.bytes, "out": arguments.out });
     match (arguments.json, to_stdout) {
-        (true, true) => anstream::eprintln!("{told}"),
+        (true, true) => say(format_args!("{told}")),
         (true, false) => answer_json(&format!("{told}\n"))?,
-        (false, true) => anstream::eprintln!("{FAINT}{}{RESET}", exported.in_words()),
+        (false, true) => say(format_args!("{FAINT}{}{RESET}", exported.in_words())),
         (false, false) => answer(&format!("{GOOD}exported{RESET}: {}\n", exported.in_words()))?,
     }
     Ok(0)

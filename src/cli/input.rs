@@ -29,6 +29,17 @@ pub(super) fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Fai
     bytes.map_err(|error| cannot_read(path, &error))
 }
 
+/// That of a file that is read before a command starts: not of a FIFO that lies about, whose writer would be waited for. What the caller
+/// has open itself, like `/dev/stdin`, is as good.
+#[cfg(any(feature = "client", feature = "service"))]
+pub(super) fn read_regular(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Failure> {
+    let is_open = path == Path::new("-") || path.starts_with("/dev");
+    if !is_open && path.metadata().is_ok_and(|file| !file.is_file()) {
+        return Err(cannot_read(path, &io::Error::other("not a regular file")));
+    }
+    read_bounded(path, max_bytes)
+}
+
 /// A sealed envelope's bytes.
 pub(super) fn read_envelope(path: &Path) -> Result<Vec<u8>, Failure> {
     read_bounded(path, MAX_FILE_BYTES)

@@ -16,7 +16,8 @@ use crate::files::{directory_of, fresh_name};
 /// `$XDG_DATA_HOME/sealstone/key.pem`, by default `~/.local/share/sealstone/key.pem`.
 pub(super) fn default_path() -> Result<PathBuf, Failure> {
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::home_dir().map(|home| home.join(".local/share"));
+    let home =
+        || std::env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".local/share"));
     let data =
         data.or_else(home).ok_or_else(|| Failure::usage("no home directory; name a key with --key FILE"))?;
     Ok(data.join("sealstone/key.pem"))

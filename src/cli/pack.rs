@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::exit::{CANNOT_WRITE, Failure, UNREADABLE, answer_exactly};
 use super::input::read_envelope;
-use super::style::{DOUBT, RESET};
+use super::style::{DOUBT, RESET, say};
 use crate::evidence::envelope::PrivateMembers;
 use crate::evidence::seal::with_disclosures;
 use crate::evidence::verify::{Held, verify};
@@ -30,11 +30,11 @@ pub(super) fn run(arguments: &PackArguments) -> Result<u8, Failure> {
     let bytes = read_envelope(&arguments.file)?;
     let judged = verify(&bytes, &Held::default());
     if let Some(first) = judged.report().first_failure.as_ref().filter(|_| judged.claimed().is_some()) {
-        anstream::eprintln!(
+        say(format_args!(
             "{DOUBT}sealstone:{RESET} {}: {}; the pack will be rejected too",
             first.code,
             first.code.meaning()
-        );
+        ));
     }
     let pack = judged.claimed().and_then(|document| with_disclosures(document, |at| keep.covers(at)));
     let Some(pack) = pack else {

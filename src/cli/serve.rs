@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE, UNREADABLE, answer};
 use super::log::LogArguments;
 use super::quantity::{Bytes, Period};
-use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable};
+use super::style::{DOUBT, FAINT, GOOD, RESET, STRONG, printable, say};
 use super::{hangup, local_key, machine, signing_key};
 use crate::append::Surroundings;
 use crate::evidence::envelope::limits::Limits;
@@ -216,7 +216,7 @@ fn tell(
     let (engine, layout, makes_key) = (arguments.engine.as_str(), LAYOUT, made_key.is_some());
     tracing::info!(url, keyid, engine, layout, makes_key, has_tokens, version = VERSION, "serving");
     if let Some(path) = made_key.filter(|_| !arguments.log.is_json()) {
-        anstream::eprintln!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path));
+        say(format_args!("{FAINT}made the signing key {}; keep it secret{RESET}", shown(path)));
     }
     if arguments.json {
         return answer(&format!("{}\n", serde_json::json!({ "url": url, "keyid": keyid })));
@@ -229,21 +229,21 @@ fn tell(
         EngineName::Memory => "in memory: nothing is kept".to_owned(),
         engine => format!("in {} ({})", shown(&arguments.data_dir), engine.as_str()),
     };
-    anstream::eprintln!("{FAINT}records {kept}, sealed by {keyid}{RESET}");
+    say(format_args!("{FAINT}records {kept}, sealed by {keyid}{RESET}"));
     if has_tokens {
-        anstream::eprintln!("{FAINT}who asks needs a token{RESET}");
+        say(format_args!("{FAINT}who asks needs a token{RESET}"));
         return Ok(());
     }
-    anstream::eprintln!("{DOUBT}no tokens:{RESET} whoever reaches this address on this machine is admin");
+    say(format_args!("{DOUBT}no tokens:{RESET} whoever reaches this address on this machine is admin"));
     let program = std::env::current_exe().map_or_else(|_| "sealstone".to_owned(), |path| shown(&path));
     let keyring =
         arguments.given_key().is_none().then(|| local_key::keyring_path(&arguments.data_dir.join("key.pem")));
     let keys = keyring.map(|path| format!(" --keys {}", shown(&path))).unwrap_or_default();
-    anstream::eprintln!(
+    say(format_args!(
         "\nRecord a run against it; paste this into another terminal in this directory:\n\n  \
          S={program}; export SEALSTONE_SERVER={url}; export SEALSTONE_RUN=$($S run open --project demo) && \
          $S run step hello --status passed && $S run finalize succeeded && $S verify $SEALSTONE_RUN{keys}\n"
-    );
+    ));
     Ok(())
 }
 

@@ -1,16 +1,15 @@
 //! Which service a command talks to, and how.
 
+use std::ffi::OsString;
 use std::future::Future;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use super::exit::{CANNOT_WRITE, Failure, UNAVAILABLE};
-use super::input::read_bounded;
+use super::exit::{CANNOT_WRITE, Failure, REFUSED, UNAVAILABLE};
+use super::input::read_regular;
 use super::machine;
 use crate::client::{Client, ClientError, Retry};
-
-/// The service refused what was asked.
-const REFUSED: u8 = 1;
 
 /// A certificate is far smaller.
 const MAX_CA_BYTES: usize = 1 << 20;
@@ -24,7 +23,7 @@ pub(super) struct ServerArguments {
     #[arg(long, value_name = "URL", env = "SEALSTONE_SERVER", global = true)]
     server: Option<String>,
     /// Token of the service; better in the variable than on the command line, which others can see
-    #[arg(long, value_name = "TOKEN", env = "SEALSTONE_TOKEN", hide_env_values = true, global = true)]
+    #[arg(long, value_name = "TOKEN", env = "SEALSTONE_TOKEN", hide_env_values = true, global = true, value_parser = token())]
     token: Option<String>,
     /// Certificate, PEM, that is trusted besides those of the machine
     #[arg(long, value_name = "FILE", env = "SEALSTONE_CA", global = true)]
@@ -32,6 +31,15 @@ pub(super) struct ServerArguments {
 }
 
 impl ServerArguments {
+    /// Whether a service was named on the command line: not by a variable, and not by a file that lies about.
+    pub(super) fn is_named_here(&self) -> bool {
+        let names = |argument: OsString| {
+            let argument = argument.to_string_lossy();
+            argument == "--server" || argument.starts_with("--server=")
+        };
+        self.is_named() && std::env::args_os().any(names)
+    }
+
     /// Whether a service was named.
     pub(super) fn is_named(&self) -> bool {
         self.server.as_ref().is_some_and(|server| !server.is_empty())
@@ -39,21 +47,22 @@ impl ServerArguments {
 
     /// The token, if one was given.
     pub(super) fn token(&self) -> Option<&str> {
-        self.token.as_deref().filter(|token| !token.is_empty())
+        // Secrets of CI systems like to end with a line feed.
+        self.token.as_deref().map(str::trim).filter(|token| !token.is_empty())
     }
 
     /// A client of the service.
     pub(super) fn client(&self, retry: Retry) -> Result<Client, Failure> {
-        self.client_of(DEFAULT, retry)
+        let url = self.server.as_deref().filter(|server| !server.is_empty()).unwrap_or(DEFAULT);
+        self.client_of(url, self.token(), retry)
     }
 
-    /// A client of the service at that address, unless another was named.
-    pub(super) fn client_of(&self, url: &str, retry: Retry) -> Result<Client, Failure> {
-        let url = self.server.as_deref().filter(|server| !server.is_empty()).unwrap_or(url);
+    /// A client of the service at that address, with that token.
+    pub(super) fn client_of(&self, url: &str, token: Option<&str>, retry: Retry) -> Result<Client, Failure> {
         let ca = self.ca.as_deref().filter(|path| !path.as_os_str().is_empty());
-        let authorities = ca.map(|path| read_bounded(path, MAX_CA_BYTES)).transpose()?;
+        let authorities = ca.map(|path| read_regular(path, MAX_CA_BYTES)).transpose()?;
         let authorities: Vec<Vec<u8>> = authorities.into_iter().collect();
-        Client::new(url, self.token(), &authorities, retry, machine::random::<16>).map_err(told)
+        Client::new(url, token, &authorities, retry, machine::random::<16>).map_err(told)
     }
 
     /// Calls the service and waits for what it says.
@@ -66,6 +75,11 @@ impl ServerArguments {
         let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
         runtime.block_on(call(client)).map_err(told)
     }
+}
+
+/// Any bytes: what is no token is told of when it is used, and keeps no command from running that can do without.
+fn token() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|token| token.to_string_lossy().into_owned())
 }
 
 fn told(error: ClientError) -> Failure {

@@ -16,11 +16,14 @@ use super::server::ServerArguments;
 use super::style::{DOUBT, RESET, printable, say};
 use crate::client::Retry;
 use crate::client::report::{Delivery, Reporter, Reporting, Unsent};
-use crate::client::spool::{Spool, SpoolKey};
+use crate::client::spool::{Spool, SpoolKey, SpoolKeys};
 use crate::exec;
 
 /// After that a person is shown that something is waited for.
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
+
+/// How long the spool may take, once the service is waited for no more.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(super) struct SpoolArguments {
@@ -48,29 +51,36 @@ impl SpoolArguments {
             return Ok(named.clone());
         }
         let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
+        let state = state.or_else(|| {
+            std::env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".local/state"))
+        });
         let state =
             state.ok_or_else(|| Failure::usage("no home directory; name a directory with --spool DIR"))?;
         Ok(state.join("sealstone/spool"))
     }
 
-    /// The spool, with the key that its files are written with: of the token, else of this machine.
+    /// The spool. Its files are written with a key of the token, else of this machine; those of this machine are read with a token too.
     pub(super) fn spool(&self, token: Option<&str>) -> Result<Spool, Failure> {
-        let key = match token {
-            Some(token) => SpoolKey::of_token(token),
+        let keys = match token {
+            Some(token) => {
+                let keys = SpoolKeys::from(SpoolKey::of_token(token));
+                machine_key().into_iter().fold(keys, SpoolKeys::and)
+            }
             None => {
-                let path = local_key::default_path()?.with_file_name("spool.key");
-                SpoolKey::of_machine(&path, &random).map_err(|error| {
+                let path = machine_key_path()?;
+                let key = SpoolKey::of_machine(&path, &random).map_err(|error| {
                     Failure::new(UNAVAILABLE, format!("no key for the spool, {}: {error}", path.display()))
-                })?
+                })?;
+                key.into()
             }
         };
         let (directory, max_bytes) = (self.directory()?, self.spool_limit.0);
-        Ok(Spool { directory, key, max_bytes, random: std::sync::Arc::new(random::<16>) })
+        Ok(Spool { directory, keys, max_bytes, random: std::sync::Arc::new(random::<16>) })
     }
 
     /// Begins to report a run. Without a place for a spool it is reported all the same, and said.
     pub(super) fn reporter(&self, server: &ServerArguments, run: &str) -> Result<Reporter, Failure> {
+        exec::survive_file_limits();
         let once = Retry { give_up_after: Duration::ZERO, ..Retry::default() };
         let client = server.client(once)?;
         let spool = self.spool(server.token());
@@ -79,7 +89,8 @@ impl SpoolArguments {
         Reporter::start(reporting).map_err(|error| Failure::new(UNAVAILABLE, error))
     }
 
-    fn within(&self) -> Duration {
+    /// How long the service is waited for.
+    pub(super) fn within(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.flush_timeout.ms).unwrap_or_default())
     }
 
@@ -87,14 +98,17 @@ impl SpoolArguments {
     pub(super) fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             tokio::select! {
                 done = tokio::time::timeout(self.within(), awaited) => {
                     done.map_err(|_| Failure::new(UNAVAILABLE, "the service did not answer in time"))
                 }
                 () = exec::signaled() => Err(Failure::new(UNAVAILABLE, "a signal came first")),
             }
-        })
+        });
+        // What hangs in a look-up of a name is not waited for.
+        runtime.shutdown_background();
+        done
     }
 
     /// Waits until all is acknowledged, or spooled. A signal shortens it.
@@ -110,15 +124,29 @@ impl SpoolArguments {
                     }
                 }
             };
-            shown("waiting for the service to have it all", finished).await
+            let shown = shown("waiting for the service to have it all", finished);
+            tokio::time::timeout(within.saturating_add(STUCK_AFTER), shown).await
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(UNAVAILABLE, error))?;
         let delivery = runtime.block_on(delivery);
-        delivery.ok_or_else(|| {
+        runtime.shutdown_background();
+        let stuck = |_| {
+            Failure::new(UNAVAILABLE, "the disk of the spool does not answer; what was not sent yet is lost")
+        };
+        delivery.map_err(stuck)?.ok_or_else(|| {
             Failure::new(UNAVAILABLE, "the reporter ended before its time; please report this")
         })
     }
+}
+
+fn machine_key_path() -> Result<PathBuf, Failure> {
+    Ok(local_key::default_path()?.with_file_name("spool.key"))
+}
+
+/// The key of this machine, if there is one: to read with, none is made.
+pub(super) fn machine_key() -> Option<SpoolKey> {
+    SpoolKey::read(&machine_key_path().ok()?).ok()
 }
 
 /// Shows on a terminal that something is waited for.
@@ -140,21 +168,11 @@ async fn shown<T>(what: &'static str, awaited: impl Future<Output = T>) -> T {
 
 /// Says what did not go as it should. What waits on disk is safe: with `quiet` nothing is said of it. Whether all is with the service.
 pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
-    let notes = delivery.told.notes.iter().filter(|_| !quiet);
-    notes.for_each(|note| warn(note));
+    tell_aside(delivery, quiet);
     let mut refused = delivery.told.refused.clone();
     refused.dedup();
     for refused in &refused {
         warn(&format!("the service refused {refused}"));
-    }
-    if delivery.lost_log_bytes > 0 {
-        warn(&format!(
-            "{} bytes of the log had no room in the spool and are lost; see --spool-limit",
-            delivery.lost_log_bytes
-        ));
-    }
-    for refused in &delivery.older_refused {
-        warn(&format!("of what waited in the spool the service refused {refused}; it is set aside there"));
     }
     match &delivery.unsent {
         Some(Unsent { path: Some(path), why, .. }) if !quiet => warn(&format!(
@@ -169,6 +187,21 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
         _ => {}
     }
     delivery.unsent.is_none() && delivery.told.refused.is_empty()
+}
+
+/// Says what is not of the last report.
+pub(super) fn tell_aside(delivery: &Delivery, quiet: bool) {
+    let notes = delivery.told.notes.iter().filter(|_| !quiet);
+    notes.for_each(|note| warn(note));
+    if delivery.lost_log_bytes > 0 {
+        warn(&format!(
+            "{} bytes of the log had no room in the spool and are lost; see --spool-limit",
+            delivery.lost_log_bytes
+        ));
+    }
+    for refused in &delivery.older_refused {
+        warn(&format!("of what waited in the spool the service refused {refused}; it is set aside there"));
+    }
 }
 
 pub(super) fn warn(message: &str) {

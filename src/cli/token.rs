@@ -10,7 +10,7 @@ use super::machine;
 use super::quantity::Period;
 #[cfg(feature = "client")]
 use super::server::ServerArguments;
-use super::style::{FAINT, RESET};
+use super::style::{FAINT, RESET, say};
 #[cfg(feature = "client")]
 use super::style::{STRONG, printable};
 #[cfg(feature = "client")]
@@ -112,7 +112,7 @@ fn create(arguments: &CreateArguments) -> Result<u8, Failure> {
     } else {
         let token = created.get("token").and_then(serde_json::Value::as_str).unwrap_or_default();
         answer(&format!("{token}\n"))?;
-        anstream::eprintln!("{FAINT}it is shown this once; who has it may do what it may{RESET}");
+        say(format_args!("{FAINT}it is shown this once; who has it may do what it may{RESET}"));
     }
     Ok(0)
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use super::exit::{Failure, answer, answer_json};
 use super::held::HeldArguments;
 use super::input::{cannot_read, read_envelope};
-use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, printable};
+use super::style::{BAD, DOUBT, FAINT, GOOD, RESET, STRONG, printable, say};
 use crate::evidence::canonical;
 use crate::evidence::envelope::limits::MAX_FILE_BYTES;
 use crate::evidence::verify::{AxisStatus, Code, Held, Report, Status, Verdict, verify};
@@ -75,7 +75,7 @@ fn judge_many(held: &Held, paths: &[PathBuf], arguments: &VerifyArguments) -> Re
     let mut worst = None;
     let mut unread = None;
     let mut missed = |failure: Failure| {
-        anstream::eprintln!("{BAD}sealstone:{RESET} {}", printable(failure.message()));
+        say(format_args!("{BAD}sealstone:{RESET} {}", printable(failure.message())));
         unread = Some(failure.status());
     };
     for path in paths {
@@ -125,10 +125,10 @@ fn envelopes_in(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::no_input(format!("no sealed envelopes (*.json) in {}", directory.display())));
     }
     if others > 0 {
-        anstream::eprintln!(
+        say(format_args!(
             "{FAINT}{others} other file(s) in {} passed over{RESET}",
             printable(&directory.display().to_string())
-        );
+        ));
     }
     Ok(files)
 }

@@ -1,7 +1,8 @@
 //! Why a call was not answered with what it asked for.
 
-use std::fmt;
+use std::error::Error;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,4 +75,55 @@ impl fmt::Display for ClientError {
     }
 }
 
-impl std::error::Error for ClientError {}
+impl Error for ClientError {}
+
+/// Whether it is the certificate of who answers. What reads and writes hands it on as an error of its own.
+pub(super) fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    });
+    causes.any(|error| matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+/// An address as it may be told: without name and password.
+pub(super) fn without_user(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            let scheme = if scheme.contains(['@', ':']) { "" } else { scheme };
+            format!("{scheme}://…@{host}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// An error with all its causes.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::client::{Client, Retry};
+
+    #[test]
+    fn no_name_and_no_password_of_an_address_is_told() {
+        for url in ["htps://me:pw@h", "http://me:pw@h:port", "https://me:pw@h", "me:pw@h", "//me:p@w@h"] {
+            let made = Client::new(url, None, &[], Retry::default(), || [0; 16]);
+            let told = made.err().map(|error| format!("{error} {error:?}")).unwrap_or_default();
+            assert!(told.contains("@h") && !told.contains("pw") && !told.contains("p@w"), "{told}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use reqwest::{Certificate, Method, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::error::ClientError;
+use super::error::{ClientError, chain, is_untrusted, without_user};
 use crate::evidence::digest::Digest;
 
 /// How long one try may take; a seal of the largest run, and a wait for a gate, are below it.
@@ -23,6 +23,10 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer is at most a sealed envelope of the largest size, and what is around it.
 const MAX_ANSWER_BYTES: usize = 160 << 20;
+
+/// What says no is short, and is told to people.
+const MAX_PROBLEM_BYTES: usize = 64 << 10;
+const MAX_DETAIL_BYTES: usize = 2 << 10;
 
 const EVENT_STREAM: &str = "text/event-stream";
 const PROBLEM: &str = "application/problem+json";
@@ -116,7 +120,7 @@ impl Client {
         retry: Retry,
         random: impl Fn() -> [u8; 16] + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
-        let wrong = |why: String| ClientError::Url { url: url.to_owned(), why };
+        let wrong = |why: String| ClientError::Url { url: without_user(url), why };
         let base = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
         if !["http", "https"].contains(&base.scheme()) || base.host().is_none() {
             return Err(wrong("https://HOST or http://HOST:PORT expected".into()));
@@ -130,9 +134,7 @@ impl Client {
             .timeout(TRY_TIMEOUT)
             .tcp_nodelay(true);
         if !base.username().is_empty() || base.password().is_some() {
-            let (url, why) =
-                ("…".to_owned(), "no name and no password belong into it; give a token".to_owned());
-            return Err(ClientError::Url { url, why });
+            return Err(wrong("no name and no password belong into it; give a token".into()));
         }
         let host = base.host_str().unwrap_or_default();
         let address = host.trim_matches(['[', ']']).parse();
@@ -212,7 +214,7 @@ impl Client {
     }
 
     /// The address of the service.
-    pub(super) fn server(&self) -> &str {
+    pub(crate) fn server(&self) -> &str {
         self.base.as_str()
     }
 
@@ -293,23 +295,23 @@ impl Client {
 async fn once(request: reqwest::RequestBuilder) -> Result<Answered, Failed> {
     let response = send(request).await?;
     let upload_offset = number(&response, UPLOAD_OFFSET);
-    Ok(Answered { body: body(response).await?, upload_offset })
+    Ok(Answered { body: body(response, MAX_ANSWER_BYTES).await?, upload_offset })
 }
 
 fn again(error: reqwest::Error) -> Failed {
     let why = chain(&error);
     // Who is not trusted now is not trusted in a moment.
-    match why.contains("invalid peer certificate") {
+    match is_untrusted(&error) {
         true => Failed::ForGood(ClientError::Untrusted { why }),
         false => Failed::Again { why, after: None },
     }
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, Failed> {
+async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Failed> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(again)? {
         body.extend_from_slice(&chunk);
-        if body.len() > MAX_ANSWER_BYTES {
+        if body.len() > max_bytes {
             return Err(Failed::ForGood(ClientError::Answer { why: "it is too large".into() }));
         }
     }
@@ -325,13 +327,18 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Response, Failed> {
     }
     let (after, upload_offset) = (number(&response, RETRY_AFTER), number(&response, UPLOAD_OFFSET));
     let is_problem = content_type(&response).eq_ignore_ascii_case(PROBLEM);
-    let body = body(response).await?;
+    // What says no counts by its status, however much it says.
+    let body = match body(response, MAX_PROBLEM_BYTES).await {
+        Err(Failed::ForGood(_)) => Vec::new(),
+        body => body?,
+    };
     let problem = is_problem.then(|| serde_json::from_slice(&body).ok()).flatten();
-    let problem = problem.unwrap_or_else(|| Problem {
+    let mut problem = problem.unwrap_or_else(|| Problem {
         code: NO_PROBLEM.into(),
         detail: status.canonical_reason().unwrap_or("no reason given").into(),
         pointer: None,
     });
+    problem.detail.truncate(problem.detail.floor_char_boundary(MAX_DETAIL_BYTES));
     // What a service cannot do now, whatever the reason, it may be able to do in a moment.
     let may_pass = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
     match status.is_server_error() || may_pass {
@@ -357,18 +364,4 @@ fn number(response: &Response, name: HeaderName) -> Option<u64> {
 fn content_type(response: &Response) -> &str {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim()
-}
-
-/// An error with all its causes.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

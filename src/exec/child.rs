@@ -164,23 +164,42 @@ pub(crate) async fn run(
 /// Returns at the next SIGINT, SIGTERM or SIGHUP; never where nobody can listen for them.
 pub(crate) async fn signaled() {
     match Signals::listen() {
-        Ok(mut signals) => while !asks_to_end(signals.next().await) {},
+        Ok(mut signals) => drop(signals.next_to_end().await),
         Err(_) => std::future::pending().await,
     }
 }
 
+/// From now on writing more than a file may have (`ulimit -f`) is an error, and no longer the end of this process. Commands that it
+/// starts have what they had.
+pub(crate) fn survive_file_limits() {
+    // Once listened for a signal stays caught. Where that cannot be, all is as it was.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let _ = runtime.and_then(|runtime| {
+        let _inside = runtime.enter();
+        signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
+    });
+}
+
 /// From now on SIGINT, SIGQUIT, SIGTERM and SIGHUP end this process, as they would have if nobody had listened for them.
 pub(crate) fn end_on_signal() {
-    let listen = || -> io::Result<()> {
+    end_on_signal_after(None::<fn()>);
+}
+
+/// That, but for the first one, which is told to who is asked to be quick.
+pub(crate) fn end_on_second_signal(first: impl FnOnce() + Send + 'static) {
+    end_on_signal_after(Some(first));
+}
+
+fn end_on_signal_after(first: Option<impl FnOnce() + Send + 'static>) {
+    let listen = move || -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let received = runtime.block_on(async {
             let mut signals = Signals::listen()?;
-            loop {
-                let received = signals.next().await;
-                if asks_to_end(received) {
-                    return io::Result::Ok(received);
-                }
+            if let Some(first) = first {
+                signals.next_to_end().await;
+                first();
             }
+            io::Result::Ok(signals.next_to_end().await)
         })?;
         std::process::exit(received.as_raw().saturating_add(128))
     };
@@ -294,6 +313,15 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hangup: if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
         })
+    }
+
+    async fn next_to_end(&mut self) -> Signal {
+        loop {
+            let received = self.next().await;
+            if asks_to_end(received) {
+                return received;
+            }
+        }
     }
 
     async fn next(&mut self) -> Signal {

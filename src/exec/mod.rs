@@ -10,7 +10,9 @@ mod names;
 mod recording;
 
 pub(crate) use artifact::ArtifactFile;
-pub(crate) use child::{Ended, Execution, Sink, end_on_signal, run, signaled};
+pub(crate) use child::{
+    Ended, Execution, Sink, end_on_second_signal, end_on_signal, run, signaled, survive_file_limits,
+};
 pub(crate) use described::{Reach, described};
 pub(crate) use detect::{Detected, Environment, Subject, checkout, detect};
 pub(crate) use log::Log;

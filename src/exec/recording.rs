@@ -157,6 +157,11 @@ impl<'s> Recording<'s> {
         recorded
     }
 
+    /// Tells that an artifact is not recorded.
+    pub(crate) fn leave_out(&mut self, file: &ArtifactFile) {
+        self.missing.push(file.artifact_id());
+    }
+
     /// Records the JUnit reports of the step that began then, and what they say. What is not recorded is given back, and told in the
     /// step's message.
     pub(crate) fn junit(&mut self, paths: &[PathBuf], began: Timestamp) -> Vec<String> {

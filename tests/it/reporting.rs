@@ -115,7 +115,7 @@ impl Reporting {
     }
 
     pub(crate) fn flush(&self) -> Ran {
-        self.place.run(&["spool", "flush"])
+        self.place.run(&["spool", "flush", "--server", &self.server.url()])
     }
 }
 
@@ -453,6 +453,72 @@ fn a_run_that_nobody_knows_does_not_keep_the_command_from_running() {
     it.open("nobody");
     assert_eq!(it.flush().status, 0);
     assert_eq!(it.steps("nobody"), [("sh".into(), 1, "failed".into())]);
+}
+
+#[test]
+fn what_only_the_reporter_needs_does_not_keep_a_command_from_running() {
+    let it = Reporting::start();
+    let exec = |name: &str, value: &str, options: &[&str]| {
+        let mut command = it.exec("r", options, "echo out; exit 3");
+        command.env(name, value);
+        ran(command)
+    };
+    for (name, value) in
+        [("SEALSTONE_CA", "/nope"), ("SEALSTONE_CA", "fifo"), ("SEALSTONE_TOKEN", "a\u{e9}b")]
+    {
+        assert!(
+            std::process::Command::new("mkfifo").arg("-m600").arg(it.place.path("fifo")).status().is_ok()
+        );
+        let alone = exec(name, value, &[]);
+        assert_eq!((alone.status, alone.stdout.as_str()), (3, "out\n"), "{alone:?}");
+        assert!(alone.stderr.contains("no evidence of this run"), "{alone:?}");
+        let required = exec(name, value, &["--require-evidence"]);
+        assert_eq!((required.status, required.stdout.as_str()), (125, ""), "{required:?}");
+    }
+    assert!(!it.is_there("r"));
+    let trimmed = exec("SEALSTONE_TOKEN", "sst_t\n", &["--log", "fifo"]);
+    assert_eq!((trimmed.status, it.run("r")["result"].clone()), (3, "failed".into()), "{trimmed:?}");
+    assert!(trimmed.stderr.contains("cannot write the log"), "{trimmed:?}");
+}
+
+#[test]
+fn a_gate_is_not_opened_before_what_was_reported_before_it() {
+    let it = Reporting::start();
+    it.open("r");
+    it.place.write("not-there", "");
+    // Written with a token that is lost.
+    let spool = it.place.path("state/sealstone/spool");
+    let away = Place::new();
+    let lost = ["exec", "--server", "http://127.0.0.1:1", "--token", "sst_lost", "--run", "p/r", "-q"];
+    let mut command = away.command(&[&lost[..], &["--flush-timeout", "0s", "--", "true"]].concat());
+    assert!(command.env("SEALSTONE_SPOOL", &spool).status().unwrap().success());
+    let file = it.spooled("spool").remove(0);
+    let text = fs::read(&file).unwrap();
+    let end = text.iter().position(|byte| *byte == b'\n').unwrap();
+    let header = String::from_utf8(text[..end].to_vec()).unwrap();
+    let header = header.replace("http://127.0.0.1:1/", &format!("{}/", it.server.url()));
+    fs::write(&file, [header.as_bytes(), &text[end..]].concat()).unwrap();
+    let asked = it.tell("p/r", &["gate", "--reason", "ship it?", "--wait", "0s"]);
+    assert!(asked.status == 69 && asked.stderr.contains(file.to_str().unwrap()), "{asked:?}");
+    assert_eq!(it.run("r")["needs_input"], false);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(it.tell("p/r", &["gate", "--reason", "ship it?", "--wait", "0s"]).status, 0);
+}
+
+#[test]
+fn a_signal_while_artifacts_are_read_ends_soon_and_loses_nothing() {
+    let it = Reporting::start();
+    fs::File::create(it.place.path("large")).unwrap().set_len(3 << 30).unwrap();
+    let options = ["--artifact", "large", "--artifact", "other=large"];
+    let child = started(it.exec("r", &options, "exit 3"));
+    it.wait_for_run("r", |run| run["pending_steps"][0]["step_id"] == "sh");
+    sleep(Duration::from_millis(500));
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let ran = ended(child);
+    assert!(ran.status == 3 && ran.stderr.contains("a signal came first"), "{ran:?}");
+    assert_eq!(it.flush().status, 0);
+    assert_eq!(it.run("r")["result"], "failed");
 }
 
 #[test]

@@ -116,6 +116,79 @@ fn who_has_the_token_sends_it_from_anywhere_and_nobody_else() {
     assert!(!file.exists());
 }
 
+/// What comes in at an address where nobody answers.
+fn heard(listener: std::net::TcpListener) -> String {
+    let mut heard = Vec::new();
+    listener.set_nonblocking(true).unwrap();
+    while let Ok((mut stream, _)) = listener.accept() {
+        stream.set_nonblocking(true).unwrap();
+        let _ = std::io::Read::read_to_end(&mut stream, &mut heard);
+    }
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[test]
+fn nothing_is_sent_to_a_service_that_nobody_named_and_no_token_to_one_that_only_a_file_names() {
+    let it = Reporting::start();
+    let mine = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", mine.local_addr().unwrap());
+    let spooled = |options: &[&str]| {
+        let away =
+            ["exec", "--server", &url, "--project", "p", "--run-id", "r", "-q", "--flush-timeout", "0s"];
+        assert_eq!(it.place.run(&[&away[..], options, &["--", "true"]].concat()).status, 0);
+    };
+    spooled(&[]);
+    let file = it.spooled("spool").remove(0);
+    // Another service is named.
+    let mut command = it.place.command(&["spool", "flush"]);
+    let flushed = ran({
+        command.env("SEALSTONE_SERVER", it.server.url());
+        command
+    });
+    assert_eq!((flushed.status, flushed.stdout.as_str()), (0, "0 of 0 files sent\n"), "{flushed:?}");
+    assert!(flushed.stderr.contains("1 files wait for other services") && flushed.stderr.contains(&url));
+    assert!(file.exists() && !it.is_there("r"));
+    // A file of this machine, and a token that is not for whom it names.
+    let flush = ["spool", "flush", "--token", "sst_mine", "--flush-timeout", "500ms", text(&file)];
+    let child = started(it.place.command(&flush));
+    let mut child = child;
+    sleep(Duration::from_secs(1));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let heard = heard(mine);
+    assert!(heard.contains("POST /v1/runs") && !heard.contains("sst_mine"), "{heard}");
+    // It goes elsewhere where that is said.
+    let sent = it.place.run(&["spool", "flush", text(&file), "--server", &it.server.url()]);
+    assert_eq!(sent.status, 0, "{sent:?}");
+    assert_eq!(it.run("r")["result"], "succeeded");
+}
+
+#[test]
+fn a_token_that_is_no_longer_good_still_opens_what_was_written_with_it() {
+    let mut it = Reporting::start();
+    let away =
+        while_away(&mut it, |it| it.exec("r", &[&SHORTLY[..], &["--token", "sst_old"]].concat(), "true"));
+    assert_eq!(away.status, 0, "{away:?}");
+    let flush = |more: &[&str]| {
+        it.place
+            .run(&[&["spool", "flush", "--token", "sst_new", "--server", &it.server.url()], more].concat())
+    };
+    let refused = flush(&[]);
+    assert!(refused.status == 66 && refused.stderr.contains("another token"), "{refused:?}");
+    assert_eq!(flush(&["--spool-token", "sst_old"]).status, 0);
+    assert_eq!(it.run("r")["result"], "succeeded");
+}
+
+#[test]
+fn what_waits_from_before_there_was_a_token_is_sent_by_who_has_one() {
+    let mut it = Reporting::start();
+    it.open("r");
+    let away = while_away(&mut it, |it| it.step("p/r", &SHORTLY, "true"));
+    assert_eq!((away.status, it.spooled("spool").len()), (0, 1));
+    assert_eq!(ran(it.step("p/r", &["--token", "sst_t"], "true")).status, 0);
+    assert_eq!((it.steps("r").len(), it.spooled("spool").len()), (2, 0));
+}
+
 #[test]
 fn two_who_send_at_once_send_everything_once() {
     let mut it = Reporting::start();
@@ -127,7 +200,9 @@ fn two_who_send_at_once_send_everything_once() {
     }
     assert_eq!(it.spooled("spool").len(), 6);
     it.back();
-    let flushes: Vec<_> = (0..3).map(|_| started(it.place.command(&["spool", "flush"]))).collect();
+    let flushes: Vec<_> = (0..3)
+        .map(|_| started(it.place.command(&["spool", "flush", "--server", &it.server.url()])))
+        .collect();
     for flush in flushes {
         let ran = ended(flush);
         assert_eq!(ran.status, 0, "{ran:?}");
@@ -171,7 +246,7 @@ fn without_a_place_for_a_spool_the_command_runs_as_alone_and_it_is_said() {
     // Of a file, below a file, on a device that is full, and beyond what a file may have.
     for (limit, spool) in [("", "plain"), ("", "plain/below"), ("", "/dev/full"), ("ulimit -f 0;", "kept")] {
         let program = env!("CARGO_BIN_EXE_sealstone");
-        let script = format!("trap '' XFSZ; {limit} exec {program} {}", exec(spool));
+        let script = format!("{limit} exec {program} {}", exec(spool));
         let script =
             script.replace("sh -c echo out; echo err >&2; exit 3", "sh -c 'echo out; echo err >&2; exit 3'");
         let mut command = Command::new("sh");
@@ -215,7 +290,13 @@ fn what_the_service_refuses_is_told_and_set_aside() {
     let flushed = it.flush();
     assert_eq!(flushed.status, 1, "{flushed:?}");
     assert!(flushed.stderr.contains("step unit") && flushed.stderr.contains("step_exists"), "{flushed:?}");
+    assert_eq!(flushed.stdout, "1 of 2 files sent\n");
     assert_eq!((it.spooled("spool").len(), it.spooled("refused").len()), (0, 1));
+    let listed = it.place.run(&["spool", "list"]).stdout;
+    assert!(
+        listed.contains("  refused\n") && listed.ends_with("nothing waits, 1 were refused\n"),
+        "{listed}"
+    );
     assert_eq!(it.steps("r").len(), 2);
     let again = it.flush();
     assert_eq!((again.status, again.stdout.as_str()), (0, "0 of 0 files sent\n"), "{again:?}");
@@ -309,7 +390,7 @@ fn what_comes_after_the_end_of_a_run_is_in_one_run_that_names_it() {
 
     let flushed = it.place.run(&["spool", "flush", text(&files[0])]);
     assert!(flushed.status == 0 && flushed.stderr.contains("p/r:rest"), "{flushed:?}");
-    let flushed = it.place.run(&["spool", "flush", "--spool", "other"]);
+    let flushed = it.place.run(&["spool", "flush", "--server", &it.server.url(), "--spool", "other"]);
     assert_eq!(flushed.status, 0, "{flushed:?}");
     let flushed = it.flush();
     assert_eq!(flushed.status, 0, "{flushed:?}");
@@ -430,7 +511,7 @@ fn no_secret_is_in_any_file_of_a_reporter_whether_the_service_is_there_or_away()
     assert_eq!((up.status, away.status, it.spooled("spool").len()), (0, 0, 1), "{up:?} {away:?}");
     assert_no_secret(&it.place, &[&away], true);
     it.back();
-    let flushed = it.place.run(&["spool", "flush", "--token", SECRET]);
+    let flushed = it.place.run(&["spool", "flush", "--server", &it.server.url(), "--token", SECRET]);
     assert_eq!(flushed.status, 0, "{flushed:?}");
     assert_no_secret(&it.place, &[&flushed], true);
     for run_id in ["up", "away"] {

@@ -79,7 +79,7 @@ impl Evidence {
         log: &Log,
         arguments: &ExecArguments,
     ) -> Result<(), Failure> {
-        super::record_files(arguments, &mut recording, execution);
+        super::record_files(arguments, &mut recording, execution, &|| false);
         recording.close(execution, log).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
         let mut sealed = recording.seal(&self.key).map_err(|error| Failure::new(NO_EVIDENCE, error))?;
         if !arguments.private.is_empty() {

@@ -5,11 +5,14 @@ mod remote;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use rustix::fs::{Mode, OFlags};
 
 use super::detected::detected;
 use super::exit::Failure;
@@ -61,7 +64,8 @@ pub(crate) struct ExecArguments {
     /// Keep what the command writes in this file too
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Withhold what this pointer names, in place of the default, and keep it nowhere; * in it is any index, "*" alone all that may be; repeatable
+    /// Withhold what this pointer names, in place of the default, and keep it nowhere; with --server in this run, besides what the project
+    /// withholds, and disclosed to auditors only; * in it is any index, "*" alone all that may be; repeatable
     #[arg(long, value_name = "POINTER")]
     private: Vec<String>,
     /// The sealed envelope (default: sealstone-evidence/EVIDENCE_ID.json; with --server only where this names a file)
@@ -90,7 +94,9 @@ pub(crate) struct ExecArguments {
 
 const EXEC_HELP: &str = "\
 Exit status: that of the command; 127 not found, 126 not executable, 128+n ended by signal n.
-125 with --require-evidence if there is no evidence; 64 wrong arguments, before anything is run.
+125 with --require-evidence if there is no evidence, or not all of it; without, a command runs alone where it cannot
+be reported (a token or --ca that cannot be used), and it is said. 64 wrong arguments, 66 a sealstone.toml that cannot be
+read, before anything is run.
 
 Recorded with it: the git checkout, and of GitHub Actions, GitLab CI, Buildkite, CircleCI, Azure Pipelines, Jenkins and
 Tekton what they tell of the pipeline.
@@ -117,6 +123,7 @@ impl ExecArguments {
 }
 
 pub(super) fn run(arguments: ExecArguments) -> Result<u8, Failure> {
+    exec::survive_file_limits();
     let private = match arguments.private.as_slice() {
         [] => PrivateMembers::parse(DEFAULT_PRIVATE),
         pointers => PrivateMembers::parse(pointers.iter().map(String::as_str)),
@@ -169,7 +176,7 @@ fn execute(
     told: Option<(&Reporter, LogPlace)>,
 ) -> Result<(Execution, Log), Failure> {
     let file = arguments.log.as_ref().and_then(|path| {
-        File::create(path)
+        create_log(path)
             .inspect_err(|error| warn(&format!("cannot write the log {}: {error}", path.display())))
             .ok()
     });
@@ -211,15 +218,41 @@ fn execute(
     Ok((execution, log))
 }
 
+/// Nobody waits for who reads a FIFO.
+fn create_log(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo()) {
+        return File::create(path);
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fifo = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::fs::fcntl_setfl(&fifo, OFlags::empty())?;
+    Ok(fifo.into())
+}
+
 /// Records what the command made. One that never began made nothing: what lies there is older.
-fn record_files(arguments: &ExecArguments, recording: &mut Recording<'_>, execution: &Execution) {
+fn record_files(
+    arguments: &ExecArguments,
+    recording: &mut Recording<'_>,
+    execution: &Execution,
+    is_hurried: &dyn Fn() -> bool,
+) {
     if matches!(execution.ended, exec::Ended::NotStarted(_)) {
         return;
     }
     for file in &arguments.artifact {
-        if let Err(why) = recording.artifact(file) {
+        let recorded = match is_hurried() {
+            true => {
+                recording.leave_out(file);
+                Err("a signal came first".to_owned())
+            }
+            false => recording.artifact(file),
+        };
+        if let Err(why) = recorded {
             warn(&format!("artifact {} is not recorded: {why}", file.path.display()));
         }
+    }
+    if is_hurried() {
+        return;
     }
     for why in recording.junit(&arguments.junit, execution.started_at) {
         warn(&format!("JUnit report {why}"));

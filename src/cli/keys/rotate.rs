@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::super::exit::{CANNOT_WRITE, Failure, answer};
 use super::super::keyring_file::KeyringFile;
-use super::super::style::{FAINT, RESET, printable};
+use super::super::style::{FAINT, RESET, printable, say};
 use super::super::{key_file, local_key, machine};
 use super::WhichKey;
 use crate::evidence::key::SigningKey;
@@ -116,9 +116,9 @@ pub(super) fn run(arguments: &RotateArguments) -> Result<u8, Failure> {
         printable(&key),
         printable(&keyring),
     ))?;
-    anstream::eprintln!(
+    say(format_args!(
         "{FAINT}a running `serve` takes them on SIGHUP; once nothing seals with the old key: sealstone keys retire {old_keyid}{RESET}"
-    );
+    ));
     Ok(0)
 }
 

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::exit::{Failure, answer};
 use super::super::keyring_file::KeyringFile;
 use super::super::local_key;
-use super::super::style::{BAD, FAINT, RESET, printable};
+use super::super::style::{BAD, FAINT, RESET, printable, say};
 use super::super::{key_file, machine};
 use super::WhichKey;
 use super::rotate::{cannot_write, open_keyring};
@@ -98,10 +98,10 @@ impl Of {
             return Ok(0);
         }
         answer(&format!("{} {told}\n", change.keyid))?;
-        anstream::eprintln!(
+        say(format_args!(
             "{FAINT}written to {}: a running `serve` takes it on SIGHUP; give it to auditors{RESET}",
             printable(&keyring)
-        );
+        ));
         Ok(0)
     }
 }
@@ -145,9 +145,9 @@ pub(super) fn revoke(arguments: &RevokeArguments) -> Result<u8, Failure> {
     change.found.terms.revoked = true;
     change.save()?;
     if change.is_current() {
-        anstream::eprintln!(
+        say(format_args!(
             "{BAD}it is the key that seals:{RESET} nothing is sealed with it any more; make another with `sealstone keys rotate`"
-        );
+        ));
     }
     arguments.of.tell(&change, "is revoked: nothing that it sealed counts")
 }

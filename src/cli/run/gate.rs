@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::exit::{Failure, UNAVAILABLE};
 use super::super::quantity::Period;
-use super::super::style::{DOUBT, RESET, printable};
+use super::super::style::{DOUBT, RESET, printable, say};
 use super::{Target, line};
 use crate::client::{Client, ClientError, Gate};
 use crate::evidence::canonical::Object;
@@ -65,15 +65,19 @@ fn open(arguments: &GateArguments, reason: &str) -> Result<u8, Failure> {
     let wait = Duration::from_millis(u64::try_from(arguments.wait.ms).unwrap_or_default());
     let (shown_run, shown_reason) = (printable(&run), printable(reason));
     // What waits of the run comes first.
-    let before = arguments.target.report(|_| ())?;
-    if before.unsent.is_some() {
-        return Err(Failure::new(UNAVAILABLE, "the service is away, and nobody can be asked"));
+    arguments.target.report(|_| ())?;
+    if let Some(path) = arguments.target.reporting.waits(&run)? {
+        let why = format!(
+            "nobody is asked before the service has what was reported of run {shown_run} before, which waits in {}; see sealstone spool flush",
+            path.display()
+        );
+        return Err(Failure::new(UNAVAILABLE, why));
     }
     let gate = arguments.target.reporting.server.ask(|client| async move {
         let gate = client.open_gate(&run, &members).await?;
         let gate_id = printable(&gate.gate_id);
-        anstream::eprintln!("{DOUBT}waiting for an answer:{RESET} {shown_reason}");
-        anstream::eprintln!("  sealstone run gate {gate_id} --run {shown_run} --approve   (or --reject)");
+        say(format_args!("{DOUBT}waiting for an answer:{RESET} {shown_reason}"));
+        say(format_args!("  sealstone run gate {gate_id} --run {shown_run} --approve   (or --reject)"));
         wait_for(&client, &run, gate, wait).await
     })?;
     let decision = gate.decision.clone().unwrap_or_else(|| gate.state.clone());
@@ -102,7 +106,7 @@ async fn wait_for(client: &Client, run: &str, opened: Gate, wait: Duration) -> R
             Err(ClientError::Away { why, .. }) if !waited_for(started, wait) => {
                 let why = printable(&why);
                 spinner.suspend(|| {
-                    anstream::eprintln!("{DOUBT}still waiting:{RESET} the service does not answer ({why})");
+                    say(format_args!("{DOUBT}still waiting:{RESET} the service does not answer ({why})"));
                 });
                 gate
             }

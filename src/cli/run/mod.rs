@@ -5,17 +5,18 @@ mod entries;
 mod gate;
 mod open;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
-use super::exit::{Failure, UNAVAILABLE, answer, answer_json};
+use super::exit::{Failure, REFUSED, UNAVAILABLE, answer, answer_json};
 use super::server::ServerArguments;
-use super::spooling::{SpoolArguments, tell};
+use super::spooling::{SpoolArguments, tell, tell_aside};
 use super::style::printable;
+use crate::client::Retry;
 use crate::client::report::{Delivery, Reporter, Unsent};
+use crate::client::spool::{SpoolError, Waiting};
 use crate::evidence::canonical::Object;
-
-/// The service refused what was asked.
-const REFUSED: u8 = 1;
 
 /// Reports a run to the service, piece by piece. `open` prints the run's evidence_id; the others take it from --run or
 /// $SEALSTONE_RUN. What a command acknowledges is durable: with the service, or, while that is away, in the spool.
@@ -138,10 +139,12 @@ impl ReportingArguments {
         let reporter = self.spool.reporter(&self.server, run)?;
         told(&reporter);
         let delivery = self.spool.finish(&reporter)?;
-        if let [why] = delivery.told.refused.as_slice() {
-            return Err(Failure::new(REFUSED, why));
+        if !delivery.told.refused.is_empty() {
+            tell_aside(&delivery, false);
+            return Err(Failure::new(REFUSED, delivery.told.refused.join("; ")));
         }
         if let Some(Unsent { path: None, why, .. }) = &delivery.unsent {
+            tell_aside(&delivery, false);
             let lost = format!("neither the service nor the spool took it: {why}");
             return Err(Failure::new(UNAVAILABLE, lost));
         }
@@ -153,6 +156,19 @@ impl ReportingArguments {
             }
             _ => Ok(delivery),
         }
+    }
+}
+
+impl ReportingArguments {
+    /// What others left of a run for this service, and could not be sent; not what somebody still writes.
+    fn waits(&self, run: &str) -> Result<Option<PathBuf>, Failure> {
+        let client = self.server.client(Retry::default())?;
+        let Ok(spool) = self.spool.spool(self.server.token()) else { return Ok(None) };
+        let is_before = |waiting: &Waiting| {
+            (waiting.header.server.as_str(), waiting.header.run.as_str()) == (client.server(), run)
+                && !(waiting.is_growing && matches!(spool.open(&waiting.path), Err(SpoolError::InUse)))
+        };
+        Ok(spool.waiting().into_iter().find(is_before).map(|waiting| waiting.path))
     }
 }
 

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::detected::detected;
 use super::super::exec::{fresh_id, parse_label};
 use super::super::exit::{Failure, answer, answer_json};
-use super::super::style::{DOUBT, RESET, printable};
+use super::super::style::{DOUBT, RESET, printable, say};
 use super::ReportingArguments;
 use crate::evidence::canonical::Object;
 use crate::exec::{Detected, Reach, checkout, described};
@@ -108,6 +108,6 @@ fn look(no_subject: bool) -> Result<Detected, Failure> {
     if detected.subject.is_none() {
         return Err(Failure::usage(format!("{told}; see --no-subject")));
     }
-    anstream::eprintln!("{DOUBT}sealstone:{RESET} {}", printable(&told));
+    say(format_args!("{DOUBT}sealstone:{RESET} {}", printable(&told)));
     Ok(detected)
 }

@@ -10,7 +10,7 @@ use crate::cli::exit::{CANNOT_WRITE, Failure, answer, answer_json};
 use crate::cli::machine;
 #[cfg(feature = "client")]
 use crate::cli::server::ServerArguments;
-use crate::cli::style::{FAINT, GOOD, RESET, bytes};
+use crate::cli::style::{FAINT, GOOD, RESET, bytes, say};
 use crate::files::Draft;
 use crate::store::backup::{check, write};
 use crate::store::copies::Copies as _;
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<u8, Failure> {
     } else {
         let (size, pairs, at) = (bytes(amount.bytes), amount.pairs, head.created_at);
         answer(&format!("{GOOD}backed up{RESET}: {size}, {pairs} pairs, as of {at}\n"))?;
-        anstream::eprintln!("{FAINT}the signing key is not in it; keep that elsewhere{RESET}");
+        say(format_args!("{FAINT}the signing key is not in it; keep that elsewhere{RESET}"));
     }
     Ok(0)
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use super::{Progress, failed};
 use crate::cli::exit::{Failure, UNREADABLE, answer, answer_json};
 use crate::cli::input::cannot_read;
-use crate::cli::style::{FAINT, GOOD, RESET, bytes, printable};
+use crate::cli::style::{FAINT, GOOD, RESET, bytes, printable, say};
 use crate::store::copies::{CopyError, restore};
 use crate::store::directory::EngineName;
 
@@ -53,10 +53,10 @@ pub(super) fn run(arguments: &RestoreArguments) -> Result<u8, Failure> {
         let (size, pairs) = (bytes(amount.bytes), amount.pairs);
         let directory = printable(&data_dir.display().to_string());
         answer(&format!("{GOOD}restored{RESET}: {size}, {pairs} pairs, in {directory}\n"))?;
-        anstream::eprintln!(
+        say(format_args!(
             "{FAINT}next: sealstone store check --data-dir {directory}; then put the key (key.pem, keyring.json) into it, and serve with --engine {}{RESET}",
             engine.as_str()
-        );
+        ));
     }
     Ok(0)
 }

@@ -61,7 +61,7 @@ impl Screen {
     }
 
     fn say(&self, lines: &str) {
-        self.bars.suspend(|| anstream::eprintln!("{lines}"));
+        self.bars.suspend(|| super::super::style::say(lines));
     }
 
     fn progress(&mut self, event: &Value, is_terminal: bool) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::style::{BAD, FAINT, RESET, printable};
+use super::super::style::{BAD, FAINT, RESET, printable, say};
 use crate::evidence::canonical::Value as Evidence;
 use crate::evidence::digest::Digest;
 use crate::evidence::verify::{Code, Expected, Held, Judged};
@@ -67,14 +67,14 @@ impl Seen {
     pub(super) fn tell(&self, judged: &Judged<'_>, difference: Option<&str>) {
         let all = links(judged).map_or(0, |links| links.len());
         match difference {
-            Some(difference) => anstream::eprintln!(
+            Some(difference) => say(format_args!(
                 "{BAD}what was streamed is not what was sealed:{RESET} {}",
                 printable(difference)
-            ),
-            None => anstream::eprintln!(
+            )),
+            None => say(format_args!(
                 "{FAINT}{} of {all} elements were streamed, each with the entry_hash that is sealed{RESET}",
                 self.heads.len()
-            ),
+            )),
         }
     }
 }

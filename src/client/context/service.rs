@@ -176,7 +176,7 @@ impl SpoolSettings {
             Some(token) => SpoolKey::of_token(token),
             None => SpoolKey::of_machine(&self.key, &*random)?,
         };
-        Ok(Spool { directory: self.directory.clone(), key, max_bytes: self.max_bytes, random })
+        Ok(Spool { directory: self.directory.clone(), keys: key.into(), max_bytes: self.max_bytes, random })
     }
 }
 

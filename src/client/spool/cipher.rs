@@ -1,6 +1,6 @@
 //! What makes a spool unreadable to who has no key: AES-256-GCM under a key derived for each file (RFC 5869).
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -37,7 +37,7 @@ impl KeySource {
 }
 
 /// What the key of each file is made of.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SpoolKey {
     source: KeySource,
     material: Zeroizing<Vec<u8>>,
@@ -65,7 +65,14 @@ impl SpoolKey {
             });
             fs::remove_file(&draft)?;
             linked?;
+            // What is written with it is of no use without it.
+            File::open(directory)?.sync_all()?;
         }
+        Self::read(path)
+    }
+
+    /// Of that file, which is there.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let material = Zeroizing::new(fs::read(path)?);
         match material.len() {
             MACHINE_KEY_BYTES => Ok(Self { source: KeySource::Machine, material }),
@@ -75,6 +82,36 @@ impl SpoolKey {
 
     pub(crate) fn source(&self) -> KeySource {
         self.source
+    }
+}
+
+/// What files are written with, and what else those that wait may have been written with.
+#[derive(Clone)]
+pub(crate) struct SpoolKeys {
+    writing: SpoolKey,
+    others: Vec<SpoolKey>,
+}
+
+impl SpoolKeys {
+    /// Reads what was written with that key too.
+    pub(crate) fn and(mut self, other: SpoolKey) -> Self {
+        self.others.push(other);
+        self
+    }
+
+    pub(super) fn writing(&self) -> &SpoolKey {
+        &self.writing
+    }
+
+    /// The key for a file that says where its own comes from.
+    pub(super) fn of(&self, source: KeySource) -> Option<&SpoolKey> {
+        std::iter::once(&self.writing).chain(&self.others).find(|key| key.source == source)
+    }
+}
+
+impl From<SpoolKey> for SpoolKeys {
+    fn from(writing: SpoolKey) -> Self {
+        Self { writing, others: Vec::new() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use super::cipher::SpoolKey;
+use super::cipher::SpoolKeys;
 use super::file::{Random, SpoolError, SpoolFile};
 use super::header::Header;
 use crate::evidence::time::Timestamp;
@@ -24,7 +24,7 @@ const MOST_REFUSED: usize = 100;
 #[derive(Clone)]
 pub(crate) struct Spool {
     pub(crate) directory: PathBuf,
-    pub(crate) key: SpoolKey,
+    pub(crate) keys: SpoolKeys,
     /// Of all files together; what would go beyond it is not kept.
     pub(crate) max_bytes: u64,
     pub(crate) random: Random,
@@ -48,13 +48,16 @@ impl Spool {
             u64::try_from(now.unix_ms()).unwrap_or_default().max(last.map_or(0, |n| n.saturating_add(1)));
         let [a, b, c, d, ..] = (self.random)();
         let name = format!("{number:014}-{a:02x}{b:02x}{c:02x}{d:02x}.{GROWING}");
-        let header = Header::new(server, run, &self.key, &self.random)?;
-        SpoolFile::create(self.directory.join(name), header, &self.key, self.random.clone())
+        let key = self.keys.writing();
+        let header = Header::new(server, run, key, &self.random)?;
+        SpoolFile::create(self.directory.join(name), header, key, self.random.clone())
     }
 
     /// A file that waits.
     pub(crate) fn open(&self, path: &Path) -> Result<SpoolFile, SpoolError> {
-        SpoolFile::open(path, &self.key, self.random.clone())
+        let source = Header::read(path)?.0.keyed_by;
+        let key = self.keys.of(source).ok_or(SpoolError::WrongKey { source })?;
+        SpoolFile::open(path, key, self.random.clone())
     }
 
     /// How many bytes all files have that wait; 0 if that cannot be told.
@@ -138,12 +141,13 @@ fn number(path: &Path) -> Option<u64> {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::cipher::SpoolKey;
     use super::*;
 
     fn spool_in(directory: &Path) -> Spool {
         Spool {
             directory: directory.join("spool"),
-            key: SpoolKey::of_token("t"),
+            keys: SpoolKey::of_token("t").into(),
             max_bytes: 1 << 20,
             random: Arc::new(|| [7; 16]),
         }

@@ -9,7 +9,7 @@ mod directory;
 mod file;
 mod header;
 
-pub(crate) use cipher::{KeySource, SpoolKey};
+pub(crate) use cipher::{KeySource, SpoolKey, SpoolKeys};
 #[allow(unused_imports, reason = "for the list of what was set aside")]
 pub(crate) use directory::refused_in;
 pub(crate) use directory::{Spool, Waiting, waiting_in};
