@@ -8,7 +8,7 @@ use super::core::Core;
 use super::error::ContextError;
 use super::gate::{Answer, Decision};
 use super::ledger::Deciding;
-use crate::client::report::{Reporter, Undelivered, undelivered};
+use crate::client::report::Reporter;
 use crate::client::{Client, ClientError, Gate};
 use crate::evidence::canonical::Object;
 
@@ -93,17 +93,14 @@ impl Asker {
     }
 }
 
-/// `None` if it is to be asked again: the service is away, or something before it answered.
+/// `None` if it is to be asked again.
 fn unless_away(answered: Result<Gate, ClientError>) -> Result<Option<Gate>, ContextError> {
-    let error = match answered {
-        Ok(gate) => return Ok(Some(gate)),
-        Err(error) => error,
-    };
-    match (undelivered(error.clone()), error) {
-        (Undelivered::Later { .. }, _) => Ok(None),
-        (_, ClientError::Refused { code, .. }) if code == "run_closed" => Err(ContextError::Closed),
-        (_, ClientError::Refused { code, detail, .. }) => Err(ContextError::GateRefused { code, detail }),
-        (_, error) => {
+    match answered {
+        Ok(gate) => Ok(Some(gate)),
+        Err(error) if Reporter::is_to_repeat(&error) => Ok(None),
+        Err(ClientError::Refused { code, .. }) if code == "run_closed" => Err(ContextError::Closed),
+        Err(ClientError::Refused { code, detail, .. }) => Err(ContextError::GateRefused { code, detail }),
+        Err(error) => {
             Err(ContextError::GateRefused { code: "service_refused".into(), detail: error.to_string() })
         }
     }

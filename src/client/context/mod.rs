@@ -1,9 +1,10 @@
 //! A run as a program sees it from inside: what it does is recorded as it does it, and told to who watches.
 //!
 //! A [`RunContext`] is cheap to clone, and any thread or task may use it. What it takes it takes at once: no call waits for a
-//! network or a reader, but those that are `async`, and none panics. While a spool is being written, one may wait for its disk. What it does not take it refuses with a [`ContextError`], at the
-//! call, by the rules of a service, and the run goes on without it; whoever reports something may therefore ignore the error. There are
-//! two timelines:
+//! network or a reader, but those that are `async`, and none panics. While a spool is being written, one may wait for its disk.
+//!
+//! What it does not take it refuses with a [`ContextError`], at the call, by the rules of a service, and the run goes on without it;
+//! whoever reports something may therefore ignore the error. There are two timelines:
 //!
 //! - the **record**: steps, artifacts, observations, events, gates. In order, once each, part of the sealed envelope.
 //! - **hints**: progress, tokens, `custom:` signals. For who watches at the moment; the first to be dropped where there is no room.

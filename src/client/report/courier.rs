@@ -348,8 +348,7 @@ fn is_missing(error: &ClientError, member: &str) -> bool {
     matches!(error, ClientError::Refused { pointer: Some(pointer), .. } if pointer == member)
 }
 
-/// What becomes of a report that was answered so.
-pub(crate) fn undelivered(error: ClientError) -> Undelivered {
+pub(super) fn undelivered(error: ClientError) -> Undelivered {
     match error {
         // Not the service, but something before it: a proxy, a sign-in page, a balancer with nothing behind it.
         ClientError::Refused { status, ref code, ref detail, .. } if code == NO_PROBLEM => {

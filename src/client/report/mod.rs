@@ -13,6 +13,6 @@ mod telling;
 mod worker;
 
 pub(crate) use backlog::{Flushed, flush_file};
-pub(crate) use courier::{Undelivered, undelivered};
+pub(crate) use courier::Undelivered;
 pub(crate) use reporter::{Delivery, Reporter, Reporting, Unsent};
 pub(crate) use telling::{Again, Keyed, LogPlace, Stream};

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::courier::Told;
+use super::courier::{Told, Undelivered, undelivered};
 use super::outbox::Outbox;
 use super::telling::{Again, Keyed, LogPlace, Report, Stream};
 use super::worker::work;
+use crate::client::error::ClientError;
 use crate::client::http::Client;
 use crate::client::spool::Spool;
 use crate::evidence::canonical::Object;
@@ -93,10 +94,10 @@ pub(super) struct Shared {
     pub(super) progress: watch::Sender<Progress>,
 }
 
-/// How far what was told got. Changed with the outbox locked.
+/// How far what was told got.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Progress {
-    /// How many reports were answered.
+    /// How many reports were answered. Changed with the outbox locked.
     answered: u64,
     /// None will be any more until somebody does something.
     is_held: bool,
@@ -243,6 +244,11 @@ impl Reporter {
         };
         let reached = progress.wait_for(|progress| progress.is_held || progress.answered >= before).await;
         reached.is_ok_and(|progress| progress.answered >= before)
+    }
+
+    /// Whether what was answered so is to be sent again: the service is away, or something before it answered.
+    pub(crate) fn is_to_repeat(error: &ClientError) -> bool {
+        matches!(undelivered(error.clone()), Undelivered::Later { .. })
     }
 
     /// The run that takes what is told now.
