@@ -74,6 +74,8 @@ mod rotation;
 #[cfg(feature = "client")]
 mod run_context;
 #[cfg(all(feature = "client", feature = "service"))]
+mod run_context_gates;
+#[cfg(all(feature = "client", feature = "service"))]
 mod run_context_reported;
 mod schemas;
 mod sealing;

@@ -15,12 +15,13 @@ use sealstone::evidence::time::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::place::Place;
+use crate::reporting::{spooled_in, wait_until};
 use crate::server::Server;
 use crate::sse::Stream;
 
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-fn surroundings() -> Surroundings {
+pub(crate) fn surroundings() -> Surroundings {
     let now = || {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
         Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap())
@@ -32,20 +33,17 @@ fn surroundings() -> Surroundings {
     })
 }
 
-fn run() -> Object<'static> {
+pub(crate) fn run() -> Object<'static> {
     Object::from_iter([("project", "p"), ("run_id", "r")])
 }
 
-fn settings(place: &Place, url: String) -> ServiceSettings {
-    let spool = SpoolSettings {
-        directory: place.path("spool"),
-        key: place.path("data/sealstone/spool.key"),
-        max_bytes: 1 << 20,
-    };
-    ServiceSettings { url, spool: Some(spool), ..ServiceSettings::default() }
+pub(crate) fn settings(place: &Place, url: String) -> ServiceSettings {
+    let mut settings = ServiceSettings::new(url);
+    settings.spool = Some(SpoolSettings::new(place.path("spool"), place.path("data/sealstone/spool.key")));
+    settings
 }
 
-fn connect(place: &Place, url: String) -> (RunContext, Report) {
+pub(crate) fn connect(place: &Place, url: String) -> (RunContext, Report) {
     RunContext::connect(run(), surroundings(), &settings(place, url)).unwrap()
 }
 
@@ -240,8 +238,9 @@ fn what_can_never_be_reported_is_said_at_once() {
     let here = "http://127.0.0.1:9".to_owned();
     let nowhere = connect(run(), &settings(&place, "nowhere".into())).unwrap();
     assert!(matches!(nowhere, ConnectError::Client(_)), "{nowhere}");
-    let token = ServiceSettings { token: Some("a\nb".into()), ..settings(&place, here.clone()) };
-    let token = connect(run(), &token).unwrap();
+    let mut no_token = settings(&place, here.clone());
+    no_token.token = Some("a\nb".into());
+    let token = connect(run(), &no_token).unwrap();
     assert!(matches!(token, ConnectError::Client(_)) && !token.to_string().contains("a\nb"), "{token}");
     let unnamed = connect(Object::new(), &settings(&place, here.clone())).unwrap();
     assert!(matches!(&unnamed, ConnectError::Run(why) if why.code() == "member_invalid"), "{unnamed}");
@@ -250,4 +249,46 @@ fn what_can_never_be_reported_is_said_at_once() {
     no_key.spool.as_mut().unwrap().key = place.path("file/key");
     let no_key = connect(run(), &no_key).unwrap();
     assert!(matches!(no_key, ConnectError::Spool(_)), "{no_key}");
+    assert!(std::error::Error::source(&no_key).is_some_and(|why| why.is::<std::io::Error>()));
+}
+
+#[tokio::test]
+async fn after_the_report_nothing_is_taken() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let (context, report) = connect(&place, server.url());
+    let step = context.step("a", "test").unwrap();
+    let delivered = report.finish(SOON).await;
+    assert!(delivered.notes.iter().any(|note| note.contains("was not closed")), "{delivered:?}");
+    for late in [
+        step.finish(StepStatus::Passed, Object::new()),
+        context.checkpoint("late", Object::new()),
+        context.finish(Value::Null),
+    ] {
+        let late = late.unwrap_err();
+        assert_eq!(late.code(), "report_finished", "{late}");
+    }
+}
+
+#[tokio::test]
+async fn a_reporter_that_ends_before_its_time_is_no_success() {
+    let place = Place::new();
+    let now = || match thread::current().name() {
+        Some("reporter") => panic!("a test panics"),
+        _ => Timestamp::from_unix_ms(1_790_000_000_000),
+    };
+    let surroundings = Surroundings::new(now, || [7; 16]);
+    let settings = settings(&place, "http://127.0.0.1:9".into());
+    let (context, report) = RunContext::connect(run(), surroundings, &settings).unwrap();
+    context.fail("no").unwrap();
+    let delivered = report.finish(Duration::ZERO).await;
+    assert!(delivered.unsent > 0 && delivered.why.is_some(), "{delivered:?}");
+}
+
+#[test]
+fn what_everybody_has_let_go_of_is_left_in_the_spool() {
+    let place = Place::new();
+    let (context, report) = connect(&place, "http://127.0.0.1:9".into());
+    drop((report, context));
+    wait_until("the end of the reporter", || !spooled_in(&place.path("spool"), "spool").is_empty());
 }

@@ -47,9 +47,9 @@ impl Core {
 }
 
 /// Held by every context of a run and by every step of it: the last one to go closes the run, if nobody has.
-pub(super) struct Held(pub(super) Arc<Core>);
+pub(super) struct LastOneOut(pub(super) Arc<Core>);
 
-impl Drop for Held {
+impl Drop for LastOneOut {
     fn drop(&mut self) {
         let reason = if std::thread::panicking() {
             "a panic ended what ran"

@@ -8,6 +8,7 @@ use crate::evidence::record::RecordError;
 
 /// Why something is not taken. Nothing of it is recorded or told, and the run goes on as it was.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum ContextError {
     /// Somebody asked the run to stop: nobody waits for input any more.
     AbortRequested,
@@ -42,6 +43,8 @@ pub enum ContextError {
         /// The member.
         member: String,
     },
+    /// [`Report::finish`](super::Report::finish) was called before: nothing is reported any more.
+    ReportFinished,
     /// It breaks the model or its limits, or contradicts what is recorded.
     Refused(RecordError),
     /// The step is over: a higher attempt of it was recorded.
@@ -64,6 +67,7 @@ impl ContextError {
             ContextError::GateRefused { .. } => "gate_refused",
             ContextError::GateUnknown { .. } => "gate_not_found",
             ContextError::MemberReserved { .. } => "member_reserved",
+            ContextError::ReportFinished => "report_finished",
             ContextError::Refused(RecordError::Conflict(conflict)) => conflict.code(),
             ContextError::Refused(RecordError::ElementTooLarge { .. }) => "element_too_large",
             ContextError::Refused(_) => "member_invalid",
@@ -89,6 +93,9 @@ impl fmt::Display for ContextError {
             }
             ContextError::GateUnknown { gate_id } => write!(f, "no gate {gate_id:?} is open in this run"),
             ContextError::MemberReserved { member } => write!(f, "`{member}` is set for you; leave it out"),
+            ContextError::ReportFinished => {
+                f.write_str("the report is finished, so nothing is taken any more; close the run before")
+            }
             ContextError::Refused(why) => write!(f, "{why}"),
             ContextError::StepOver { step_id, attempt } => {
                 write!(f, "attempt {attempt} of step {step_id:?} is over: a higher one is recorded")

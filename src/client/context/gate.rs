@@ -1,7 +1,10 @@
 //! Gates: a run that waits for somebody's decision.
 
+use std::sync::Arc;
+
 use super::RunContext;
 use super::error::ContextError;
+use super::ledger::Deciding;
 use crate::evidence::canonical::Object;
 
 /// How a gate is decided.
@@ -37,42 +40,35 @@ pub struct Answer {
 
 impl RunContext {
     /// Opens a gate, and waits until somebody decides: with [`Queue::answer`](super::Queue::answer) in this process, or at the
-    /// service, which is tried for as long as it is away. `gate_id` is an id
-    /// that no other gate of the run has, `reason` what is asked, at most 64 KiB.
+    /// service, which is told once it has all that was recorded before, and tried for as long as it is away. `gate_id` is an id that no
+    /// other gate of the run has, `reason` what is asked, at most 64 KiB.
     ///
-    /// It waits as long as that takes (`tokio::time::timeout` bounds it), but not beyond the close of the run ([`ContextError::Closed`]), nor once the run is asked to stop
-    /// ([`ContextError::AbortRequested`]). Who does not wait any more leaves the gate open: it can be answered until the close, and is
-    /// recorded as unanswered then.
+    /// It waits as long as that takes (`tokio::time::timeout` bounds it), but not beyond the close of the run
+    /// ([`ContextError::Closed`]), nor once the run is asked to stop ([`ContextError::AbortRequested`]). Who does not wait any more
+    /// leaves the gate open: the answer is recorded whenever it comes, and who asks again with the same words gets it. What nobody
+    /// answered until the close is recorded as unanswered.
     pub async fn needs_input(&self, gate_id: &str, reason: &str) -> Result<Answer, ContextError> {
         self.ask(Object::from_iter([("gate_id", gate_id.to_owned()), ("reason", reason.to_owned())])).await
     }
 
     pub(super) async fn ask(&self, members: Object<'static>) -> Result<Answer, ContextError> {
-        let core = self.core();
+        let core = &self.held.0;
         if core.is_aborting() {
             return Err(ContextError::AbortRequested);
         }
-        let gate_id = members.text("gate_id").unwrap_or_default().to_owned();
-        let answer = core.ledger().open_gate(members.clone())?;
+        let (deciding, is_to_ask) = core.ledger().open_gate(members.clone())?;
+        if is_to_ask && let Some(service) = &core.service {
+            service.ask(members, Arc::downgrade(core), deciding.clone());
+        }
         tokio::select! {
             biased;
-            answer = answer => answer.map_err(|_| ContextError::Closed),
-            answered = self.ask_service(&gate_id, &members) => {
-                let answer = answered?;
-                core.ledger().answer(&gate_id, answer.clone())?;
-                Ok(answer)
-            }
+            answer = decided(deciding) => answer,
             () = core.aborting() => Err(ContextError::AbortRequested),
         }
     }
+}
 
-    /// What is answered at the service; nothing, ever, without one.
-    async fn ask_service(&self, gate_id: &str, members: &Object<'static>) -> Result<Answer, ContextError> {
-        let Some(service) = &self.core().service else { return std::future::pending().await };
-        if let Err(refused) = service.open_gate(members).await {
-            self.core().ledger().withdraw_gate(gate_id);
-            return Err(refused);
-        }
-        service.answer(gate_id).await
-    }
+async fn decided(mut deciding: Deciding) -> Result<Answer, ContextError> {
+    let decided = deciding.wait_for(Option::is_some).await.ok().and_then(|decided| (*decided).clone());
+    decided.unwrap_or(Err(ContextError::Closed))
 }

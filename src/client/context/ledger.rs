@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::error::ContextError;
 use super::gate::{Answer, Decision};
@@ -20,6 +20,9 @@ use crate::evidence::time::Timestamp;
 /// How long a message is at most that a step gets where nobody wrote one: there is always room for it.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1_000;
 
+/// What a step is told to be when it begins.
+const OF_THE_BEGUN: [&str; 3] = ["attempt", "kind", "step_id"];
+
 /// Where what was checked goes, in order. Called with the run locked: it waits for nothing.
 pub(super) trait Sink: Send {
     /// Something that is told, and is not itself evidence.
@@ -28,6 +31,15 @@ pub(super) trait Sink: Send {
     fn element(&mut self, element: Element, members: Object<'static>);
     /// A hint.
     fn signal(&mut self, signal: Signal, at: Timestamp, signal_id: String);
+}
+
+/// For who only wants to know whether it would be taken.
+pub(super) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn notice(&mut self, _: EventKind, _: Timestamp, _: &Object<'static>) {}
+    fn element(&mut self, _: Element, _: Object<'static>) {}
+    fn signal(&mut self, _: Signal, _: Timestamp, _: String) {}
 }
 
 /// A step that goes on, by its name and attempt.
@@ -40,9 +52,19 @@ struct Begun {
     size: Size,
 }
 
+/// What somebody decides, once it is known, or why it will not be; it ends without if the run is closed before.
+pub(super) type Deciding = watch::Receiver<Option<Result<Answer, ContextError>>>;
+
+/// A gate, also once it is recorded: who asks the same again gets the same answer.
 struct Gate {
     begun: Begun,
-    asked: oneshot::Sender<Answer>,
+    decided: watch::Sender<Option<Result<Answer, ContextError>>>,
+}
+
+impl Gate {
+    fn is_open(&self) -> bool {
+        !matches!(*self.decided.borrow(), Some(Ok(_)))
+    }
 }
 
 /// One run.
@@ -59,7 +81,8 @@ pub(super) struct Ledger {
     last_at: Timestamp,
     /// That it is to stop was told.
     abort_told: bool,
-    closed: bool,
+    /// Or why nothing is taken any more.
+    open: Result<(), ContextError>,
     sink: Box<dyn Sink>,
 }
 
@@ -82,7 +105,7 @@ impl Ledger {
             reserve: Size::default(),
             last_at: Timestamp::from_unix_ms(0),
             abort_told: false,
-            closed: false,
+            open: Ok(()),
             sink,
         };
         ledger.take(vec![(Kind::Run, run, Size::default())])?;
@@ -145,6 +168,9 @@ impl Ledger {
     ) -> Result<(), ContextError> {
         self.check_open()?;
         check_reserved(more)?;
+        if let Some(member) = OF_THE_BEGUN.iter().find(|member| more.get(member).is_some()) {
+            return Err(ContextError::MemberReserved { member: (*member).to_owned() });
+        }
         let Some(begun) = self.steps.get(key) else {
             return Err(ContextError::StepOver { step_id: key.0.clone(), attempt: key.1 });
         };
@@ -169,47 +195,63 @@ impl Ledger {
         Ok(())
     }
 
-    /// Opens a gate; what comes is the answer, or nothing if the run is closed before.
+    /// Opens a gate, or attaches to the one that was opened with the same members; whether somebody has to be asked now.
     pub(super) fn open_gate(
         &mut self,
         mut members: Object<'static>,
-    ) -> Result<oneshot::Receiver<Answer>, ContextError> {
+    ) -> Result<(Deciding, bool), ContextError> {
         self.check_open()?;
         let gate_id = members.text("gate_id").unwrap_or_default().to_owned();
-        self.tally.recorded().check(Kind::Gate, &members)?;
-        if self.gates.contains_key(&gate_id) {
-            return Err(Conflict::UsedId { member: "gate_id", id: gate_id }.into());
+        if let Some(gate) = self.gates.get_mut(&gate_id) {
+            members.insert("opened_at", gate.begun.members.get("opened_at").cloned().unwrap_or(Value::Null));
+            if gate.begun.members != members {
+                return Err(Conflict::UsedId { member: "gate_id", id: gate_id }.into());
+            }
+            let is_given_up = matches!(*gate.decided.borrow(), Some(Err(_)));
+            if is_given_up {
+                gate.decided = watch::Sender::new(None);
+            }
+            return Ok((gate.decided.subscribe(), is_given_up));
         }
+        self.tally.recorded().check(Kind::Gate, &members)?;
         let at = self.moment();
         members.insert("opened_at", at);
         let size = self.reserve_for(Kind::Gate, &unanswered(&members))?;
         self.sink.notice(EventKind::NeedsInput, at, &members);
-        let (asked, answer) = oneshot::channel();
-        self.gates.insert(gate_id, Gate { begun: Begun { members, size }, asked });
-        Ok(answer)
+        let (decided, deciding) = watch::channel(None);
+        self.gates.insert(gate_id, Gate { begun: Begun { members, size }, decided });
+        Ok((deciding, true))
     }
 
-    /// Forgets a gate that nobody will ever answer: the service has not opened it.
-    pub(super) fn withdraw_gate(&mut self, gate_id: &str) {
+    /// Forgets a gate that nobody will ever answer, and tells who waits: the service has not opened it.
+    pub(super) fn withdraw_gate(&mut self, gate_id: &str, why: ContextError) {
         if let Some(gate) = self.gates.remove(gate_id) {
             self.reserve = self.reserve.minus(gate.begun.size);
+            gate.decided.send_replace(Some(Err(why)));
+        }
+    }
+
+    /// Tells who waits that no answer comes. The gate is open still: who asks again has it asked for again.
+    pub(super) fn give_up_gate(&mut self, gate_id: &str, why: ContextError) {
+        if let Some(gate) = self.gates.get(gate_id).filter(|gate| gate.is_open()) {
+            gate.decided.send_replace(Some(Err(why)));
         }
     }
 
     /// Records the answer of a gate, and tells who waits for it.
     pub(super) fn answer(&mut self, gate_id: &str, answer: Answer) -> Result<(), ContextError> {
         self.check_open()?;
+        let open = self.gates.get(gate_id).filter(|gate| gate.is_open());
         let unknown = || ContextError::GateUnknown { gate_id: gate_id.to_owned() };
-        let Begun { mut members, size } = self.gates.get(gate_id).ok_or_else(unknown)?.begun.clone();
+        let Begun { mut members, size } = open.ok_or_else(unknown)?.begun.clone();
         members.insert("decision", answer.decision.as_str());
         if let Some(comment) = &answer.comment {
             members.insert("comment", comment.clone());
         }
         members.insert("resolved_at", self.moment());
         self.take(vec![(Kind::Gate, members, size)])?;
-        if let Some(gate) = self.gates.remove(gate_id) {
-            // Who does not wait any more finds it in the record.
-            let _ = gate.asked.send(answer);
+        if let Some(gate) = self.gates.get(gate_id) {
+            gate.decided.send_replace(Some(Ok(answer)));
         }
         Ok(())
     }
@@ -248,7 +290,7 @@ impl Ledger {
         let mut elements: Vec<_> =
             output.into_iter().map(|output| (Kind::Observation, output, Size::default())).collect();
         elements.extend(self.steps.values().map(Begun::at_close));
-        elements.extend(self.gates.values().map(|gate| {
+        elements.extend(self.gates.values().filter(|gate| gate.is_open()).map(|gate| {
             let Begun { members, size } = &gate.begun;
             (Kind::Gate, unanswered(members), *size)
         }));
@@ -258,15 +300,20 @@ impl Ledger {
         }
         elements.push((Kind::Outcome, outcome, Size::default()));
         self.take(elements)?;
-        self.closed = true;
+        self.shut(ContextError::Closed);
+        Ok(())
+    }
+
+    /// Takes nothing any more; whether it took something until now.
+    pub(super) fn shut(&mut self, why: ContextError) -> bool {
         self.steps.clear();
         self.gates.clear();
-        Ok(())
+        std::mem::replace(&mut self.open, Err(why)).is_ok()
     }
 
     /// Whether the run takes anything.
     pub(super) fn check_open(&self) -> Result<(), ContextError> {
-        if self.closed { Err(ContextError::Closed) } else { Ok(()) }
+        self.open.clone()
     }
 
     /// Records elements, all or none; with each goes the room that was kept for it.

@@ -1,9 +1,10 @@
 //! A run as a program sees it from inside: what it does is recorded as it does it, and told to who watches.
 //!
-//! A [`RunContext`] is cheap to clone, and any thread or task may use it. What it takes it takes at once: no call waits for a disk, a
-//! network or a reader, but those that are `async`, and none panics. What it does not take it refuses with a [`ContextError`], at the
-//! call, by the rules of a service, and the run goes on without it; whoever reports something may therefore ignore the error. There are
-//! two timelines:
+//! A [`RunContext`] is cheap to clone, and any thread or task may use it. What it takes it takes at once: no call waits for a
+//! network or a reader, but those that are `async`, and none panics. While a spool is being written, one may wait for its disk.
+//!
+//! What it does not take it refuses with a [`ContextError`], at the call, by the rules of a service, and the run goes on without it;
+//! whoever reports something may therefore ignore the error. There are two timelines:
 //!
 //! - the **record**: steps, artifacts, observations, events, gates. In order, once each, part of the sealed envelope.
 //! - **hints**: progress, tokens, `custom:` signals. For who watches at the moment; the first to be dropped where there is no room.
@@ -37,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 
+mod asking;
 mod core;
 mod emit;
 mod error;
@@ -51,8 +53,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use self::core::{Core, Held};
-use self::ledger::{Ledger, check_reserved};
+use self::core::{Core, LastOneOut};
+use self::ledger::{Ledger, Nowhere, check_reserved};
 use self::queue::{Keeper, Kept};
 use self::service::Service;
 use crate::events::{Filter, Source};
@@ -80,7 +82,7 @@ const OUTPUT: &str = "output";
 /// step are dropped before, it is closed as failed, with that as the reason.
 #[derive(Clone)]
 pub struct RunContext {
-    held: Arc<Held>,
+    held: Arc<LastOneOut>,
     /// The hints that are passed on.
     filter: Filter,
 }
@@ -101,26 +103,30 @@ impl RunContext {
         let kept = Arc::new(Mutex::new(Kept::new(source, private.clone())));
         let keeper = Box::new(Keeper(kept.clone()));
         let core = Core::new(Ledger::begin(run, surroundings, private, settings.limits(), keeper)?, None);
-        let context = Self { held: Arc::new(Held(core.clone())), filter: Filter::default() };
+        let context = Self { held: Arc::new(LastOneOut(core.clone())), filter: Filter::default() };
         Ok((context, Queue { core, kept }))
     }
 
     /// Starts a run that is reported to a service, which need not be there yet: a thread of its own opens the run and sends what is
-    /// recorded, in order, each thing once, and keeps in the spool what is not acknowledged. `run` is as in [`start`](Self::start). To be
-    /// called with the result of [`Report::finish`] in mind: what is not sent and not in the spool is lost when the process ends.
+    /// recorded, in order, each thing once, and keeps in the spool what is not acknowledged. `run` is as in [`start`](Self::start). The
+    /// key of the spool is read or made here. [`Report::finish`] is to be awaited: what is not sent and not in the spool is lost when the
+    /// process ends.
     pub fn connect(
         run: Object<'static>,
         surroundings: Surroundings,
         settings: &ServiceSettings,
     ) -> Result<(Self, Report), ConnectError> {
         let (run, _) = named(run, &surroundings)?;
+        let begin = |run, sink| {
+            Ledger::begin(run, surroundings.clone(), PrivateMembers::default(), Limits::default(), sink)
+        };
+        // For a run that can never be recorded there is no thread.
+        begin(run.clone(), Box::new(Nowhere))?;
         let service = Service::begin(&run, &surroundings, settings)?;
-        let (sink, report) = (service.sink(settings), Report::of(&service));
-        let limits = Limits::default();
-        let ledger = Ledger::begin(run, surroundings, PrivateMembers::default(), limits, Box::new(sink))?;
-        let context =
-            Self { held: Arc::new(Held(Core::new(ledger, Some(service)))), filter: Filter::default() };
-        Ok((context, report))
+        let (sink, reporter) = (service.sink(settings), service.reporter.clone());
+        let core = Core::new(begin(run, Box::new(sink))?, Some(service));
+        let context = Self { held: Arc::new(LastOneOut(core.clone())), filter: Filter::default() };
+        Ok((context, Report::of(core, reporter)))
     }
 
     /// The same run, of which only these hints are passed on. What is recorded is not filtered.

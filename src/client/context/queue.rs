@@ -24,6 +24,7 @@ use crate::evidence::time::Timestamp;
 
 /// What is kept of a run, and how much of it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct QueueSettings {
     /// What is withheld; [`DEFAULT_PRIVATE`] unless it is said.
     pub private: PrivateMembers,

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::asking::{Asker, ask};
+use super::core::Core;
 use super::error::ContextError;
-use super::gate::{Answer, Decision};
-use super::ledger::Sink;
+use super::ledger::{Deciding, Sink};
 use super::surroundings::Surroundings;
 use crate::client::report::{Delivery, Reporter, Reporting};
 use crate::client::spool::{Spool, SpoolKey};
-use crate::client::{Client, ClientError, Gate, Retry};
+use crate::client::{Client, ClientError, Retry};
 use crate::events::{EventKind, Signal};
 use crate::evidence::canonical::Object;
 use crate::evidence::digest::Digest;
@@ -20,13 +21,14 @@ use crate::evidence::envelope::Kind;
 use crate::evidence::record::Element;
 use crate::evidence::time::Timestamp;
 
-/// How long a gate is waited for at a time.
-const WAIT_S: u8 = 30;
-/// The pause before a gate is asked for again that cannot be asked for now.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How long it is tried still, once everybody has let go of a run and of its report.
+const LET_GO: Duration = Duration::from_secs(1);
+/// What a spool holds at most where nobody says it.
+const SPOOL_BYTES: u64 = 256 << 20;
 
 /// The service that a run is reported to.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct ServiceSettings {
     /// Its address, like `https://evidence.example`.
     pub url: String,
@@ -40,8 +42,16 @@ pub struct ServiceSettings {
     pub private: Vec<String>,
 }
 
+impl ServiceSettings {
+    /// A service at that address, without anything else.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+}
+
 /// Where what a service does not acknowledge is kept. `sealstone spool flush` sends it, and so does every later report from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SpoolSettings {
     /// The directory, made if it is not there.
     pub directory: PathBuf,
@@ -52,8 +62,16 @@ pub struct SpoolSettings {
     pub max_bytes: u64,
 }
 
+impl SpoolSettings {
+    /// A directory, and the file of its key; 256 MiB at most.
+    pub fn new(directory: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), key: key.into(), max_bytes: SPOOL_BYTES }
+    }
+}
+
 /// Why a run cannot be reported. That the service is away is no reason.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The address, the token or a certificate is none.
     Client(ClientError),
@@ -76,7 +94,15 @@ impl fmt::Display for ConnectError {
     }
 }
 
-impl std::error::Error for ConnectError {}
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectError::Client(why) => Some(why),
+            ConnectError::Run(why) => Some(why),
+            ConnectError::Spool(why) | ConnectError::Thread(why) => Some(why),
+        }
+    }
+}
 
 impl From<ClientError> for ConnectError {
     fn from(error: ClientError) -> Self {
@@ -90,13 +116,17 @@ impl From<ContextError> for ConnectError {
     }
 }
 
-/// A run at a service.
+/// A run at a service. Once nobody holds it, what is left is sent for a moment still, and then in the spool.
 pub(super) struct Service {
     pub(super) reporter: Reporter,
     /// For what has to be answered.
-    client: Client,
-    /// `PROJECT/RUN_ID`.
-    run: String,
+    client: Arc<Client>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.reporter.end_within(LET_GO);
+    }
 }
 
 impl Service {
@@ -118,54 +148,26 @@ impl Service {
         let now = Arc::clone(&surroundings.now);
         let reporting = Reporting {
             client: client()?,
-            run: name.clone(),
+            run: name,
             spool: spool.map_err(ConnectError::Spool)?,
             now: Box::new(move || now()),
         };
-        let client = client()?;
-        Ok(Self { reporter: Reporter::start(reporting).map_err(ConnectError::Thread)?, client, run: name })
+        let client = Arc::new(client()?);
+        Ok(Self { reporter: Reporter::start(reporting).map_err(ConnectError::Thread)?, client })
     }
 
-    pub(super) fn sink(&self, settings: &ServiceSettings) -> Told {
-        Told { reporter: self.reporter.clone(), private: settings.private.clone() }
+    pub(super) fn sink(&self, settings: &ServiceSettings) -> ServiceSink {
+        ServiceSink { reporter: self.reporter.clone(), private: settings.private.clone() }
     }
 
-    /// Opens a gate, however long the service is away.
-    pub(super) async fn open_gate(&self, gate: &Object<'static>) -> Result<(), ContextError> {
-        while unless_away(self.client.open_gate(&self.run, gate).await)?.is_none() {
-            tokio::time::sleep(PAUSE).await;
+    /// Has a gate opened and asked for; the answer goes to the ledger, whether somebody waits for it or not.
+    pub(super) fn ask(&self, gate: Object<'static>, core: Weak<Core>, deciding: Deciding) {
+        let asker = Asker { client: self.client.clone(), reporter: self.reporter.clone() };
+        let gate_id = gate.text("gate_id").unwrap_or_default().to_owned();
+        if let Err(error) = ask(asker, gate, core.clone(), deciding) {
+            let why = ContextError::GateRefused { code: "no_thread".into(), detail: error.to_string() };
+            core.upgrade().iter().for_each(|core| core.ledger().withdraw_gate(&gate_id, why.clone()));
         }
-        Ok(())
-    }
-
-    /// Waits for the answer of a gate.
-    pub(super) async fn answer(&self, gate_id: &str) -> Result<Answer, ContextError> {
-        loop {
-            let Some(gate) = unless_away(self.client.gate(&self.run, gate_id, WAIT_S).await)? else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
-            let decision = match gate.decision.as_deref() {
-                Some("approved") => Decision::Approved,
-                Some("rejected") => Decision::Rejected,
-                // The run was closed over our head.
-                Some(_) => return Err(ContextError::Closed),
-                None => continue,
-            };
-            return Ok(Answer { decision, comment: gate.comment });
-        }
-    }
-}
-
-/// `None` if it is to be asked again: the service is away, or the run is not there yet.
-fn unless_away(answered: Result<Gate, ClientError>) -> Result<Option<Gate>, ContextError> {
-    match answered {
-        Ok(gate) => Ok(Some(gate)),
-        Err(ClientError::Refused { code, .. }) if code == "run_closed" => Err(ContextError::Closed),
-        Err(ClientError::Refused { code, detail, .. }) if code != "run_not_found" => {
-            Err(ContextError::GateRefused { code, detail })
-        }
-        Err(_) => Ok(None),
     }
 }
 
@@ -181,19 +183,19 @@ impl SpoolSettings {
 }
 
 /// Tells a service of a run. What the service itself records at the close, or of gates, it is not told.
-pub(super) struct Told {
+pub(super) struct ServiceSink {
     reporter: Reporter,
     private: Vec<String>,
 }
 
-impl Told {
+impl ServiceSink {
     fn record(&self, kind: &str, mut members: Object<'static>) {
         members.insert("type", kind.to_owned());
         self.reporter.record(members, None);
     }
 }
 
-impl Sink for Told {
+impl Sink for ServiceSink {
     fn notice(&mut self, kind: EventKind, _at: Timestamp, members: &Object<'static>) {
         if kind == EventKind::StepStarted {
             self.record(kind.name(), members.clone());
@@ -223,13 +225,16 @@ impl Sink for Told {
 /// The other side of a [`RunContext`](super::RunContext) that reports to a service: for who has to know that it is all there.
 #[must_use = "what is not sent when the process ends is lost, unless its `finish` was awaited"]
 pub struct Report {
+    core: Arc<Core>,
     reporter: Reporter,
 }
 
-/// What became of a run that was reported.
+/// What became of a run that was reported. It is all with the service if nothing is unsent, nothing refused, and there is no `why`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Delivered {
-    /// The service's name of the run, once it has opened it.
+    /// The service's name of the run that is sealed, or else of the one that it opened. If somebody closed that before its time, what
+    /// came after is in a run of its own, and that is the one that is sealed; `notes` say so.
     pub evidence_id: Option<String>,
     /// What is sealed, once it is.
     pub envelope_digest: Option<Digest>,
@@ -241,16 +246,30 @@ pub struct Delivered {
     pub why: Option<String>,
     /// What the service refused for good, and why.
     pub refused: Vec<String>,
+    /// What else a person should know.
+    pub notes: Vec<String>,
 }
 
 impl Report {
-    pub(super) fn of(service: &Service) -> Self {
-        Self { reporter: service.reporter.clone() }
+    pub(super) fn of(core: Arc<Core>, reporter: Reporter) -> Self {
+        Self { core, reporter }
     }
 
-    /// To be awaited when the run is closed: waits until the service has it all, or so long; what is left is in the spool then.
+    /// To be awaited when the run is closed: waits until the service has it all, or so long; what is left is in the spool then. A run
+    /// that is open takes nothing any more ([`ContextError::ReportFinished`]), and is open at the service until that gives it up.
     pub async fn finish(self, within: Duration) -> Delivered {
-        self.reporter.finish(within).await.map(Delivered::from).unwrap_or_default()
+        let was_open = self.core.ledger().shut(ContextError::ReportFinished);
+        let delivered = self.reporter.finish(within).await.map(Delivered::from);
+        let mut delivered = delivered.unwrap_or_else(|| Delivered {
+            unsent: self.reporter.waiting(),
+            why: Some("the thread that reports ended before its time; please report this".to_owned()),
+            ..Delivered::default()
+        });
+        if was_open {
+            let note = "the run was not closed: it stays open until the service gives it up";
+            delivered.notes.push(note.to_owned());
+        }
+        delivered
     }
 }
 
@@ -261,17 +280,20 @@ impl fmt::Debug for Report {
 }
 
 impl From<Delivery> for Delivered {
-    fn from(delivery: Delivery) -> Self {
-        let (told, unsent) = (delivery.told, delivery.unsent);
-        let evidence_id = told.opened.map(|run| run.evidence_id);
+    fn from(Delivery { told, older_refused, unsent, .. }: Delivery) -> Self {
+        let sealed = told.sealed.as_ref().map(|sealed| sealed.evidence_id.clone());
+        let mut notes = told.notes;
+        let older =
+            older_refused.iter().map(|why| format!("of what waited before the service refused {why}"));
+        notes.extend(older);
         Self {
-            evidence_id: evidence_id
-                .or_else(|| told.sealed.as_ref().map(|sealed| sealed.evidence_id.clone())),
+            evidence_id: sealed.or_else(|| told.opened.map(|run| run.evidence_id)),
             envelope_digest: told.sealed.map(|sealed| sealed.envelope_digest),
             unsent: unsent.as_ref().map_or(0, |unsent| unsent.reports),
             spooled: unsent.as_ref().and_then(|unsent| unsent.path.clone()),
             why: unsent.map(|unsent| unsent.why),
             refused: told.refused,
+            notes,
         }
     }
 }

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::courier::Told;
+use super::courier::{Told, Undelivered, undelivered};
 use super::outbox::Outbox;
 use super::telling::{Again, Keyed, LogPlace, Report, Stream};
 use super::worker::work;
+use crate::client::error::ClientError;
 use crate::client::http::Client;
 use crate::client::spool::Spool;
 use crate::evidence::canonical::Object;
@@ -90,6 +91,26 @@ pub(super) struct Shared {
     pub(super) answered: AtomicBool,
     /// There was something before that it did not take.
     pub(super) behind: AtomicBool,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+/// How far what was told got.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// How many reports were answered. Changed with the outbox locked.
+    answered: u64,
+    /// None will be any more until somebody does something.
+    is_held: bool,
+}
+
+impl Progress {
+    pub(super) fn answered(&mut self) {
+        self.answered = self.answered.saturating_add(1);
+    }
+
+    pub(super) fn held(&mut self) {
+        self.is_held = true;
+    }
 }
 
 impl Shared {
@@ -127,6 +148,7 @@ impl Reporter {
             run: watch::Sender::new(run.clone()),
             answered: AtomicBool::new(false),
             behind: AtomicBool::new(false),
+            progress: watch::Sender::default(),
         });
         let (done, delivery) = oneshot::channel();
         let of_thread = Arc::clone(&shared);
@@ -213,6 +235,32 @@ impl Reporter {
         self.shared.to_signal.notify_one();
     }
 
+    /// Waits until all that was told before is answered; false if the service does not take it until somebody does something.
+    pub(crate) async fn settled(&self) -> bool {
+        let mut progress = self.shared.progress.subscribe();
+        let before = {
+            let outbox = self.shared.outbox();
+            progress.borrow().answered.saturating_add(outbox.len() as u64)
+        };
+        let reached = progress.wait_for(|progress| progress.is_held || progress.answered >= before).await;
+        reached.is_ok_and(|progress| progress.answered >= before)
+    }
+
+    /// Whether what was answered so is to be sent again: the service is away, or something before it answered.
+    pub(crate) fn is_to_repeat(error: &ClientError) -> bool {
+        matches!(undelivered(error.clone()), Undelivered::Later { .. })
+    }
+
+    /// The run that takes what is told now.
+    pub(crate) fn run(&self) -> String {
+        self.shared.run.borrow().clone()
+    }
+
+    /// How many reports wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.outbox().len()
+    }
+
     /// Bytes of logs that were given up so far.
     pub(crate) fn lost_log_bytes(&self) -> u64 {
         self.shared.outbox().lost_log_bytes
@@ -243,6 +291,11 @@ impl Reporter {
     /// What is left goes to disk now.
     pub(crate) fn hurry(&self) {
         self.end_by(Some(Instant::now()));
+    }
+
+    /// Nothing more comes, and nobody waits: what is left after so long goes to disk.
+    pub(crate) fn end_within(&self, within: Duration) {
+        self.end_by(Instant::now().checked_add(within));
     }
 
     fn end_by(&self, deadline: Option<Instant>) {

@@ -9,7 +9,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::backlog::{is_ours, send_older, send_others};
 use super::courier::{Courier, Told, Undelivered};
-use super::reporter::{Delivery, Shared, Unsent};
+use super::reporter::{Delivery, Progress, Shared, Unsent};
 use crate::client::error::ClientError;
 use crate::client::http::Client;
 use crate::client::spool::Spool;
@@ -134,6 +134,7 @@ async fn send(shared: &Shared, courier: &mut Courier<'_>, spool: Option<&Spool>,
         acknowledged = acknowledged.saturating_add(1);
         let mut outbox = shared.outbox();
         outbox.done(is_refused);
+        shared.progress.send_modify(Progress::answered);
         let news = courier.news();
         if acknowledged.is_multiple_of(MARK_EVERY) || news.is_some() {
             outbox.mark(news);
@@ -160,6 +161,7 @@ async fn end(shared: &Shared) {
 
 /// Returns when nothing more comes.
 async fn end_of_producer(shared: &Shared) {
+    shared.progress.send_modify(Progress::held);
     // Who could tell us otherwise is gone.
     let _ = shared.deadline.subscribe().wait_for(Option::is_some).await;
 }
