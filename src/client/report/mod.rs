@@ -10,6 +10,7 @@ mod logs;
 mod outbox;
 mod remainder;
 mod reporter;
+mod spilling;
 mod state;
 mod telling;
 mod worker;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::spilling::Spilling;
 use super::state::State;
 use super::telling::{Keyed, LogPlace, Report, Stream};
 use crate::client::spool::{Spool, SpoolError, SpoolFile};
@@ -17,8 +18,9 @@ const LOG_IN_MEMORY: usize = 4 << 20;
 const LOG_AT_MOST: usize = 8 << 20;
 /// How many bytes of a log are sent at once.
 const LOG_AT_ONCE: usize = 512 << 10;
-/// What entries may have beyond the bound of the spool: logs are what is given up first.
-const ROOM_FOR_ENTRIES: u64 = 64 << 20;
+/// Pauses between tries of a disk that takes nothing: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The reports of one producer that were not acknowledged.
 pub(super) struct Outbox {
@@ -35,8 +37,13 @@ pub(super) struct Outbox {
     run: String,
     /// Of all spool files but ours.
     others_bytes: u64,
-    /// Why the spool takes nothing.
+    /// Of our file, while it is written to.
+    held: u64,
+    /// Why the spool takes nothing, since it last took something.
     pub(super) spool_failed: Option<String>,
+    /// When it is tried again, and how long after the last time.
+    again_at: Option<Instant>,
+    pause: Option<Duration>,
     /// Something in the file was refused.
     has_refused: bool,
     /// Of logs, given up.
@@ -55,7 +62,10 @@ impl Outbox {
             state: State::default().write(),
             server: server.to_owned(),
             run: run.to_owned(),
+            held: 0,
             spool_failed: None,
+            again_at: None,
+            pause: None,
             lost_log_bytes: 0,
             has_refused: false,
         }
@@ -74,8 +84,7 @@ impl Outbox {
         key: impl FnOnce() -> String,
     ) -> usize {
         let kept = bytes.get(..self.room().min(bytes.len())).unwrap_or_default();
-        self.lost_log_bytes =
-            self.lost_log_bytes.saturating_add(bytes.len().saturating_sub(kept.len()) as u64);
+        self.lose(bytes.len().saturating_sub(kept.len()));
         if kept.is_empty() {
             return 0;
         }
@@ -98,7 +107,7 @@ impl Outbox {
 
     /// How many bytes of logs there is room for. Once some were given up there is none: a log is cut, and has no holes.
     fn room(&self) -> usize {
-        let held = self.file.as_ref().map_or(0, SpoolFile::bytes).saturating_add(self.others_bytes);
+        let held = self.file.as_ref().map_or(self.held, SpoolFile::bytes).saturating_add(self.others_bytes);
         let room = match &self.spool {
             _ if self.lost_log_bytes > 0 => 0,
             Some(spool) if self.spool_failed.is_none() => spool.max_bytes.saturating_sub(held),
@@ -107,9 +116,16 @@ impl Outbox {
         usize::try_from(room.saturating_sub(self.log_bytes as u64)).unwrap_or(usize::MAX)
     }
 
+    /// Bytes of a log for which there is no room.
+    pub(super) fn lose(&mut self, bytes: usize) {
+        self.lost_log_bytes = self.lost_log_bytes.saturating_add(bytes as u64);
+    }
+
     /// Whether more log waits in memory than should, which will be on disk in a moment.
     pub(super) fn is_full(&self) -> bool {
-        self.log_bytes > LOG_AT_MOST && self.spool.is_some() && self.spool_failed.is_none()
+        // Once some was given up the rest is too: nobody waits for that.
+        let takes = self.spool.is_some() && self.spool_failed.is_none() && self.lost_log_bytes == 0;
+        takes && self.log_bytes > LOG_AT_MOST
     }
 
     /// Whether who puts it on disk has to look: at the first that waits, and at too much of it.
@@ -119,44 +135,58 @@ impl Outbox {
 
     /// Whether what waits in memory has to go to disk.
     pub(super) fn should_spill(&self) -> bool {
+        if self.again_at.is_some_and(|at| Instant::now() < at) {
+            return false;
+        }
         let old = self.waiting.front().is_some_and(|(since, _)| since.elapsed() >= IN_MEMORY);
         !self.waiting.is_empty() && (self.file.is_some() || old || self.log_bytes > LOG_IN_MEMORY)
     }
 
-    /// Puts all that waits on disk. Durable once this returns; what fails stays in memory, and is told.
-    pub(super) fn spill(&mut self, now: Timestamp) {
-        if self.waiting.is_empty() {
-            return;
+    /// All that waits in memory, to be put on disk while more comes. Nothing is sent until it is [back](Self::spilled).
+    pub(super) fn begin_spill(&mut self) -> Option<Spilling> {
+        if self.waiting.is_empty() && !self.is_unsynced() {
+            return None;
         }
-        let spilled = self.spill_all(now);
-        self.spool_failed = spilled.err().map(|error| error.to_string());
+        self.held = self.file.as_ref().map_or(0, SpoolFile::bytes);
+        Some(Spilling {
+            file: self.file.take(),
+            batch: std::mem::take(&mut self.waiting),
+            spool: self.spool.clone(),
+            state: self.state.clone(),
+            server: self.server.clone(),
+            run: self.run.clone(),
+            others_bytes: self.others_bytes,
+            log_bytes: 0,
+        })
     }
 
-    fn spill_all(&mut self, now: Timestamp) -> Result<(), SpoolError> {
-        let Some(spool) = &self.spool else {
-            return Err(std::io::Error::other("there is no place for a spool").into());
+    /// What could not be put on disk waits before all that came meanwhile.
+    pub(super) fn spilled(&mut self, mut spilling: Spilling, spilled: Result<(), SpoolError>) {
+        self.file = spilling.file.take();
+        self.held = 0;
+        spilling.batch.append(&mut self.waiting);
+        self.waiting = spilling.batch;
+        self.log_bytes = self.log_bytes.saturating_sub(spilling.log_bytes);
+        self.spool_failed = spilled.err().map(|error| error.to_string());
+        self.pause = match (&self.spool_failed, self.pause) {
+            (None, _) => None,
+            (Some(_), None) => Some(FIRST_PAUSE),
+            (Some(_), Some(pause)) => Some(pause.saturating_mul(2).min(LONGEST_PAUSE)),
         };
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                let mut file = spool.create(&self.server, &self.run, now)?;
-                // Whoever sends it goes on from where we are.
-                file.mark(self.state.clone())?;
-                none.insert(file)
-            }
-        };
-        let bytes = file.bytes().saturating_add(self.others_bytes);
-        if bytes > spool.max_bytes.saturating_add(ROOM_FOR_ENTRIES) {
-            return Err(std::io::Error::other("the spool is full").into());
+        self.again_at = self.pause.and_then(|pause| Instant::now().checked_add(pause));
+    }
+
+    /// Something is in the file of which nobody knows whether the disk has it.
+    fn is_unsynced(&self) -> bool {
+        self.spool_failed.is_some() && self.file.is_some()
+    }
+
+    /// Puts all that waits on disk. Durable once this returns; what fails stays in memory, and is told.
+    pub(super) fn spill(&mut self, now: Timestamp) {
+        if let Some(mut spilling) = self.begin_spill() {
+            let spilled = spilling.write(now);
+            self.spilled(spilling, spilled);
         }
-        while let Some((_, keyed)) = self.waiting.front() {
-            file.push(keyed)?;
-            if let Some((_, Keyed { report: Report::Log { bytes, .. }, .. })) = self.waiting.pop_front() {
-                self.log_bytes = self.log_bytes.saturating_sub(bytes.len());
-            }
-        }
-        file.sync()?;
-        Ok(())
     }
 
     /// The first report, to be sent. It stays the first until it is [done](Self::done).
@@ -210,8 +240,19 @@ impl Outbox {
         self.waiting.len().saturating_add(self.file.as_ref().map_or(0, SpoolFile::waiting))
     }
 
-    /// The file, if there is one.
+    /// How many of them are in memory alone.
+    pub(super) fn in_memory(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The file, if something waits in it.
     pub(super) fn take_file(&mut self) -> Option<SpoolFile> {
-        self.file.take()
+        let file = self.file.take()?;
+        if file.waiting() > 0 {
+            return Some(file);
+        }
+        // Whatever it held is answered.
+        let _ = file.remove();
+        None
     }
 }

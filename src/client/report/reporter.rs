@@ -27,6 +27,9 @@ const BATCH_BYTES: usize = 4 << 20;
 const MAX_SIGNALS: usize = 256;
 /// How long a service that was away before is waited for at the end.
 const WAS_AWAY: Duration = Duration::from_secs(1);
+/// How long a command waits for the disk, and how often it looks.
+const DISK_TIMEOUT: Duration = Duration::from_secs(5);
+const DISK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What became of all that was told.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +47,12 @@ pub(crate) struct Delivery {
 /// What the service did not acknowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unsent {
-    /// Where it is kept; `None` if it could not be.
+    /// Where it is kept; `None` if nothing of it could be.
     pub(crate) path: Option<PathBuf>,
     /// How many reports that are.
     pub(crate) reports: usize,
+    /// How many of them could not be kept, and are lost.
+    pub(crate) lost: usize,
     /// Why, the spool's own failure included.
     pub(crate) why: String,
     /// Somebody has to do something before it is taken.
@@ -118,11 +123,14 @@ impl Shared {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts on disk what has to be there.
-    pub(super) fn spill(&self, now: Timestamp, all: bool) {
+    /// Puts on disk what has to be there. Who sends does not at the same time: it is the same thread.
+    pub(super) fn spill(&self, now: Timestamp) {
         let mut outbox = self.outbox();
-        if all || outbox.should_spill() {
-            outbox.spill(now);
+        let spilling = if outbox.should_spill() { outbox.begin_spill() } else { None };
+        drop(outbox);
+        if let Some(mut spilling) = spilling {
+            let spilled = spilling.write(now);
+            self.outbox().spilled(spilling, spilled);
             self.spilled.notify_all();
         }
     }
@@ -200,12 +208,20 @@ impl Reporter {
         self.wake(spill);
     }
 
-    /// Appends to the log of a step's attempt. It waits, for the disk alone, when more comes than the disk takes.
+    /// Appends to the log of a step's attempt. It waits, for the disk alone, when more comes than the disk takes; a disk that takes
+    /// nothing for long cuts the log.
     pub(crate) fn log(&self, place: &LogPlace, stream: Stream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let mut outbox = self.shared.outbox();
+        let since = Instant::now();
         while outbox.is_full() {
+            if since.elapsed() >= DISK_TIMEOUT {
+                return outbox.lose(bytes.len());
+            }
             self.shared.to_spill.notify_one();
-            let waited = self.shared.spilled.wait_timeout(outbox, Duration::from_millis(100));
+            let waited = self.shared.spilled.wait_timeout(outbox, DISK_PAUSE);
             outbox = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(outbox, _)| outbox);
         }
         let mut offsets = self.shared.offsets.lock().unwrap_or_else(PoisonError::into_inner);

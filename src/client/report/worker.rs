@@ -1,6 +1,5 @@
 //! The thread that sends: reports in order, hints beside them, and an ear for who asks the producer to stop.
 
-use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,6 +26,8 @@ const OTHERS: Duration = Duration::from_secs(2);
 pub(super) const MARK_EVERY: usize = 64;
 /// Who is quicker than that needs no sign of life.
 const ALIVE_AFTER: Duration = Duration::from_millis(500);
+/// How long at most between two questions for a run that is not there yet.
+const LONGEST_HINT_PAUSE: Duration = Duration::from_secs(30);
 /// How long a hint may take; the next is as good.
 const HINT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The service's own idle timeout, where it does not tell.
@@ -44,20 +45,24 @@ pub(super) fn work(
     let mut sending = Sending::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(async {
-            tokio::select! {
-                () = send(shared, &mut courier, spool, &mut sending) => {}
-                () = end(shared) => {}
-                () = keep(shared, now) => {}
-                () = hint(shared, client) => {}
-                () = listen(shared, client) => {}
-            }
-        }),
+        Ok(runtime) => {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = send(shared, &mut courier, spool, &mut sending) => {}
+                    () = end(shared) => {}
+                    () = keep(shared, now) => {}
+                    () = hint(shared, client) => {}
+                    () = listen(shared, client) => {}
+                }
+            });
+            // A name that is still being looked up is waited for by nobody.
+            runtime.shutdown_background();
+        }
         Err(error) => {
             sending.why = Some(error.to_string());
             while shared.deadline.borrow().is_none() {
                 std::thread::sleep(SPILL_PAUSE);
-                shared.spill(now(), false);
+                shared.spill(now());
             }
         }
     }
@@ -171,7 +176,7 @@ async fn keep(shared: &Shared, now: &dyn Fn() -> Timestamp) {
     loop {
         shared.to_spill.notified().await;
         while shared.outbox().len() > 0 {
-            shared.spill(now(), false);
+            shared.spill(now());
             let _ = tokio::time::timeout(SPILL_PAUSE, shared.to_spill.notified()).await;
         }
     }
@@ -181,7 +186,7 @@ async fn keep(shared: &Shared, now: &dyn Fn() -> Timestamp) {
 async fn hint(shared: &Shared, client: &Client) {
     let heartbeat = Object::from_iter([("type", "heartbeat")]);
     let mut alive_at = Instant::now().checked_add(ALIVE_AFTER);
-    let mut period = None;
+    let (mut period, mut pause) = (None, ALIVE_AFTER);
     loop {
         let until = alive_at.unwrap_or_else(Instant::now);
         let time = tokio::time::timeout_at(until.into(), shared.to_signal.notified()).await;
@@ -196,7 +201,8 @@ async fn hint(shared: &Shared, client: &Client) {
             } else {
                 signals.push(heartbeat.clone());
             }
-            alive_at = Instant::now().checked_add(period.unwrap_or(ALIVE_AFTER));
+            alive_at = Instant::now().checked_add(period.unwrap_or(pause));
+            pause = pause.saturating_mul(2).min(LONGEST_HINT_PAUSE);
         }
         if !signals.is_empty() {
             // Hints are told once, or not at all.
@@ -253,24 +259,22 @@ fn leave(shared: &Shared, courier: Courier<'_>, sending: Sending, now: &dyn Fn()
     told.notes.splice(0..0, sending.older.notes);
     let older_refused = sending.older.refused;
     if reports == 0 {
+        // Of all that was in it the file has nothing that waits.
+        let _ = outbox.take_file();
         return Delivery { told, older_refused, unsent: None, lost_log_bytes };
     }
     outbox.spill(now());
     outbox.mark(Some(state));
-    let failed = outbox.spool_failed.clone();
-    let file = outbox.take_file().filter(|_| failed.is_none());
-    let path: Option<PathBuf> = file.map(|mut file| {
+    let lost = outbox.in_memory();
+    let failed = outbox.spool_failed.take().map(|why| format!("the spool: {why}"));
+    let path = outbox.take_file().map(|mut file| {
         // Under its old name it is found as well.
         let _ = file.leave();
         file.path().to_owned()
     });
-    let why = [sending.why, failed.map(|why| format!("the spool: {why}"))];
-    let why = why.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let partly = (lost > 0 && path.is_some()).then(|| format!("{lost} of {reports} reports are lost"));
+    let why = [sending.why, failed, partly].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let why = if why.is_empty() { "it did not answer in time".to_owned() } else { why };
-    Delivery {
-        told,
-        older_refused,
-        unsent: Some(Unsent { path, reports, why, is_held: sending.is_held }),
-        lost_log_bytes,
-    }
+    let unsent = Some(Unsent { path, reports, lost, why, is_held: sending.is_held });
+    Delivery { told, older_refused, unsent, lost_log_bytes }
 }
