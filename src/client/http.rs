@@ -149,6 +149,9 @@ impl Client {
             builder = builder.add_root_certificate(certificate);
         }
         let http = builder.build().map_err(|error| wrong(chain(&error)))?;
+        if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(ClientError::Token);
+        }
         let token = match token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))) {
             None => None,
             Some(Ok(mut token)) => {
