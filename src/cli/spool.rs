@@ -16,7 +16,9 @@ use super::server::ServerArguments;
 use super::spooling::{SpoolArguments, machine_key, warn};
 use super::style::printable;
 use crate::client::report::{Flushed, Undelivered, flush_file};
-use crate::client::spool::{Header, KeySource, SpoolError, SpoolFile, SpoolKey, Waiting, waiting_in};
+use crate::client::spool::{
+    Header, KeySource, SpoolError, SpoolFile, SpoolKey, Waiting, refused_in, waiting_in,
+};
 use crate::client::{Client, Retry};
 use crate::exec;
 
@@ -79,10 +81,11 @@ pub(super) fn run(arguments: &SpoolCommandArguments) -> Result<u8, Failure> {
 
 fn list(arguments: &ListArguments, spool: &SpoolArguments) -> Result<u8, Failure> {
     let directory = spool.directory()?;
-    let (waiting, refused) = (waiting(&directory)?, refused(&directory));
+    let (waiting, refused) = (waiting(&directory)?, refused_in(&directory).unwrap_or_default());
     let waits =
         waiting.iter().map(|file| (&file.path, &file.header, if file.is_growing { "growing" } else { "" }));
-    for (path, header, state) in waits.chain(refused.iter().map(|(path, header)| (path, header, "refused"))) {
+    for (path, header, state) in waits.chain(refused.iter().map(|file| (&file.path, &file.header, "refused")))
+    {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let Header { server, run, keyed_by, .. } = header;
         if arguments.json {
@@ -112,21 +115,6 @@ fn list(arguments: &ListArguments, spool: &SpoolArguments) -> Result<u8, Failure
 fn waiting(directory: &Path) -> Result<Vec<Waiting>, Failure> {
     waiting_in(directory)
         .map_err(|error| Failure::new(NO_INPUT, format!("cannot read {}: {error}", directory.display())))
-}
-
-/// What was set aside, the oldest first.
-fn refused(directory: &Path) -> Vec<(PathBuf, Header)> {
-    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let files =
-        files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file())).map(|file| file.path());
-    let mut files: Vec<PathBuf> =
-        files.filter(|path| path.extension().is_some_and(|end| end == "refused")).collect();
-    files.sort();
-    files
-        .into_iter()
-        .filter_map(|path| Some((Header::read(&path).ok()?.0, path)))
-        .map(|(header, path)| (path, header))
-        .collect()
 }
 
 fn flush(arguments: &FlushArguments, spool: &SpoolArguments) -> Result<u8, Failure> {

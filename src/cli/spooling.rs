@@ -175,15 +175,13 @@ pub(super) fn tell(delivery: &Delivery, run: &str, quiet: bool) -> bool {
         warn(&format!("the service refused {refused}"));
     }
     match &delivery.unsent {
-        Some(Unsent { path: Some(path), why, .. }) if !quiet => warn(&format!(
+        Some(Unsent { path: Some(path), lost: 0, why, .. }) if !quiet => warn(&format!(
             "the service does not have all of run {run} yet ({why}); the rest is kept in {}. The next command sends it, or: sealstone spool flush",
             path.display()
         )),
-        Some(Unsent { path: None, reports, why, .. }) => {
-            warn(&format!(
-                "{reports} reports of run {run} are lost: neither the service nor the spool took them ({why})"
-            ));
-        }
+        Some(Unsent { lost: lost @ 1.., why, .. }) => warn(&format!(
+            "{lost} reports of run {run} are lost: neither the service nor the spool took them ({why})"
+        )),
         _ => {}
     }
     delivery.unsent.is_none() && delivery.told.refused.is_empty()

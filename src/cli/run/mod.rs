@@ -143,7 +143,7 @@ impl ReportingArguments {
             tell_aside(&delivery, false);
             return Err(Failure::new(REFUSED, delivery.told.refused.join("; ")));
         }
-        if let Some(Unsent { path: None, why, .. }) = &delivery.unsent {
+        if let Some(Unsent { lost: 1.., why, .. }) = &delivery.unsent {
             tell_aside(&delivery, false);
             let lost = format!("neither the service nor the spool took it: {why}");
             return Err(Failure::new(UNAVAILABLE, lost));

@@ -82,8 +82,12 @@ mod tests {
 
     fn outbox(directory: &std::path::Path) -> Outbox {
         let key = SpoolKey::of_token("t");
-        let spool =
-            Spool { directory: directory.to_owned(), key, max_bytes: 1 << 20, random: Arc::new(|| [7; 16]) };
+        let spool = Spool {
+            directory: directory.to_owned(),
+            keys: key.into(),
+            max_bytes: 1 << 20,
+            random: Arc::new(|| [7; 16]),
+        };
         Outbox::new(Some(spool), "http://s/", "p/r")
     }
 

@@ -79,7 +79,6 @@ pub(crate) fn waiting_in(directory: &Path) -> io::Result<Vec<Waiting>> {
 }
 
 /// What was set aside in a directory, the oldest first; empty where there is none.
-#[allow(dead_code, reason = "for the list of what was set aside")]
 pub(crate) fn refused_in(directory: &Path) -> io::Result<Vec<Waiting>> {
     Ok(read_all(sorted(directory, &[REFUSED])?))
 }

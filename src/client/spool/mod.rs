@@ -10,7 +10,6 @@ mod file;
 mod header;
 
 pub(crate) use cipher::{KeySource, SpoolKey, SpoolKeys};
-#[allow(unused_imports, reason = "for the list of what was set aside")]
 pub(crate) use directory::refused_in;
 pub(crate) use directory::{Spool, Waiting, waiting_in};
 pub(crate) use file::{SpoolError, SpoolFile, Unread};
