@@ -13,6 +13,10 @@ const SAME: [&str; 6] = ["subject", "intent", "producer", "runner_context", "tri
 /// What the service says of an attempt that somebody else has.
 const TAKEN: [&str; 2] = ["step_exists", "attempt_order"];
 const SUFFIX: &str = ":rest";
+/// How often a run may be closed before what comes next.
+const MOST_MOVES: u64 = 100;
+/// How many attempts of a step others may have begun.
+const MOST_ATTEMPTS: u32 = 1_000;
 /// An id has at most 128 characters.
 const LONGEST_NAME: usize = 110;
 /// What is left of a longer one before eight digits of its digest.
@@ -74,6 +78,11 @@ impl Courier<'_> {
     }
 
     async fn open_next(&self, state: &mut State) -> Result<String, Undelivered> {
+        if state.moves >= MOST_MOVES {
+            return Err(Undelivered::Held {
+                why: "every run that takes the rest is closed at once".to_owned(),
+            });
+        }
         let run = self.run_of(state);
         let closed = self.client.run(run).await.map_err(undelivered)?;
         let snapshot = self.client.snapshot(run).await.map_err(undelivered)?;
@@ -97,7 +106,8 @@ impl Courier<'_> {
 
     /// Begins a step that goes on in the run that takes it now, as the first attempt that is free; false if that run is closed.
     async fn begin(&self, state: &mut State, place: &LogPlace) -> Result<bool, Undelivered> {
-        while let Some(started) = state.started.get(place) {
+        for _ in 0..MOST_ATTEMPTS {
+            let Some(started) = state.started.get(place) else { return Ok(true) };
             let sent = state.as_sent(started);
             match self.client.append(self.run_of(state), &[sent], None).await {
                 Ok(_) => return Ok(true),
@@ -108,7 +118,7 @@ impl Courier<'_> {
                 Err(error) => return Err(undelivered(error)),
             }
         }
-        Ok(true)
+        Err(Undelivered::Held { why: format!("every attempt of {} is taken", place.step_id) })
     }
 
     /// What the run that was meant says of the kind of a step that began there.
