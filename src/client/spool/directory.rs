@@ -166,6 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_is_passed_over_and_waited_for_by_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("1-a.spool");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        fs::create_dir(directory.path().join("2-b.spool")).unwrap();
+        let spool = Spool { directory: directory.path().to_owned(), ..spool_in(directory.path()) };
+        assert_eq!(spool.waiting(), vec![]);
+        assert!(matches!(spool.open(&fifo), Err(SpoolError::NotASpool)));
+    }
+
+    #[test]
     fn files_keep_their_order_when_the_clock_goes_back() {
         let directory = tempfile::tempdir().unwrap();
         let spool = spool_in(directory.path());

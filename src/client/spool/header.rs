@@ -1,6 +1,6 @@
 //! The first line of a spool file: which service and run it is for, and what tells a wrong key from damage.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -48,6 +48,10 @@ impl Header {
     /// That of a file, with the bytes that it is.
     pub(crate) fn read(path: &Path) -> Result<(Self, Vec<u8>), SpoolError> {
         let mut start = Vec::new();
+        // Asked first: opening a FIFO waits for a writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(SpoolError::NotASpool);
+        }
         File::open(path)?.take(MAX_HEADER_BYTES as u64).read_to_end(&mut start)?;
         let end = start.iter().position(|byte| *byte == b'\n').ok_or(SpoolError::NotASpool)?;
         start.truncate(end.saturating_add(1));
