@@ -39,6 +39,8 @@ pub(super) struct Outbox {
     others_bytes: u64,
     /// Of our file, while it is written to.
     held: u64,
+    /// Reports that are on their way to disk.
+    spilling: usize,
     /// Why the spool takes nothing, since it last took something.
     pub(super) spool_failed: Option<String>,
     /// When it is tried again, and how long after the last time.
@@ -63,6 +65,7 @@ impl Outbox {
             server: server.to_owned(),
             run: run.to_owned(),
             held: 0,
+            spilling: 0,
             spool_failed: None,
             again_at: None,
             pause: None,
@@ -148,6 +151,7 @@ impl Outbox {
             return None;
         }
         self.held = self.file.as_ref().map_or(0, SpoolFile::bytes);
+        self.spilling = self.len();
         Some(Spilling {
             file: self.file.take(),
             batch: std::mem::take(&mut self.waiting),
@@ -163,7 +167,7 @@ impl Outbox {
     /// What could not be put on disk waits before all that came meanwhile.
     pub(super) fn spilled(&mut self, mut spilling: Spilling, spilled: Result<(), SpoolError>) {
         self.file = spilling.file.take();
-        self.held = 0;
+        (self.held, self.spilling) = (0, 0);
         spilling.batch.append(&mut self.waiting);
         self.waiting = spilling.batch;
         self.log_bytes = self.log_bytes.saturating_sub(spilling.log_bytes);
@@ -235,9 +239,10 @@ impl Outbox {
         }
     }
 
-    /// How many reports wait.
+    /// How many reports wait, wherever they are.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len().saturating_add(self.file.as_ref().map_or(0, SpoolFile::waiting))
+        let stored = self.file.as_ref().map_or(self.spilling, SpoolFile::waiting);
+        self.waiting.len().saturating_add(stored)
     }
 
     /// How many of them are in memory alone.

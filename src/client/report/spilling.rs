@@ -114,6 +114,7 @@ mod tests {
             tell(&mut outbox, "b");
             outbox.front().unwrap();
             let mut spilling = outbox.begin_spill().unwrap();
+            assert_eq!(outbox.len(), 2);
             let written = match is_taken {
                 true => spilling.write(Timestamp::from_unix_ms(0)),
                 false => Err(std::io::Error::other("full").into()),
